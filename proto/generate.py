@@ -28,7 +28,8 @@ DESCRIPTOR_SET = ROOT / "gateway" / "specie.binpb"
 def site_packages() -> Path:
     """The folder that holds google/api/*.proto and google/rpc/*.proto (googleapis-common-protos)."""
     spec = find_spec("google.api")
-    assert spec is not None and spec.submodule_search_locations is not None
+    if spec is None or spec.submodule_search_locations is None:
+        raise SystemExit("googleapis-common-protos is not installed: run `make install`")
     return Path(next(iter(spec.submodule_search_locations))).parent.parent
 
 
@@ -59,7 +60,12 @@ def protoc(validate: Path, *arguments: str) -> None:
 
 def write_stubs(validate: Path, out: Path) -> None:
     files = contract_files()
-    outs = [f"--python_out={out}", f"--grpc_python_out={out}", f"--mypy_out=quiet:{out}", f"--mypy_grpc_out=quiet:{out}"]
+    outs = [
+        f"--python_out={out}",
+        f"--grpc_python_out={out}",
+        f"--mypy_out=quiet:{out}",
+        f"--mypy_grpc_out=quiet:{out}",
+    ]
     protoc(validate, *outs, *files)
     protoc(validate, f"--python_out={out}", f"--mypy_out=quiet:{out}", "buf/validate/validate.proto")
     for package in sorted({str(Path(f).parent) for f in files}):

@@ -22,15 +22,99 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
+from google.rpc import code_pb2 as google_dot_rpc_dot_code__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!specie/type/v1/error_reason.proto\x12\x0especie.type.v1*\xbe\x0b\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\"\n\x1e\x45RROR_REASON_MALFORMED_REQUEST\x10\x02\x12#\n\x1f\x45RROR_REASON_INVALID_PAGE_TOKEN\x10\x03\x12!\n\x1d\x45RROR_REASON_UNKNOWN_CURRENCY\x10\x04\x12\x1c\n\x18\x45RROR_REASON_SAME_WALLET\x10\x05\x12\"\n\x1e\x45RROR_REASON_UNKNOWN_TIME_ZONE\x10\x06\x12 \n\x1c\x45RROR_REASON_IMMUTABLE_FIELD\x10\x07\x12\"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\x08\x12&\n\"ERROR_REASON_WALLET_ALREADY_EXISTS\x10\t\x12\'\n#ERROR_REASON_ACCOUNT_ALREADY_EXISTS\x10\n\x12!\n\x1d\x45RROR_REASON_WALLET_NOT_FOUND\x10\x0b\x12\"\n\x1e\x45RROR_REASON_ACCOUNT_NOT_FOUND\x10\x0c\x12&\n\"ERROR_REASON_TRANSACTION_NOT_FOUND\x10\r\x12!\n\x1d\x45RROR_REASON_SOURCE_NOT_FOUND\x10\x0e\x12&\n\"ERROR_REASON_DESTINATION_NOT_FOUND\x10\x0f\x12\x1f\n\x1b\x45RROR_REASON_NOT_A_PROVIDER\x10\x10\x12\"\n\x1e\x45RROR_REASON_CURRENCY_MISMATCH\x10\x11\x12\x1e\n\x1a\x45RROR_REASON_SOURCE_FROZEN\x10\x12\x12\x1e\n\x1a\x45RROR_REASON_SOURCE_CLOSED\x10\x13\x12#\n\x1f\x45RROR_REASON_DESTINATION_CLOSED\x10\x14\x12+\n\'ERROR_REASON_TRANSACTION_LIMIT_EXCEEDED\x10\x15\x12%\n!ERROR_REASON_DAILY_LIMIT_EXCEEDED\x10\x16\x12&\n\"ERROR_REASON_HOURLY_COUNT_EXCEEDED\x10\x17\x12#\n\x1f\x45RROR_REASON_INSUFFICIENT_FUNDS\x10\x18\x12!\n\x1d\x45RROR_REASON_BALANCE_OVERFLOW\x10\x19\x12!\n\x1d\x45RROR_REASON_WALLET_NOT_EMPTY\x10\x1a\x12\x1d\n\x19\x45RROR_REASON_WALLET_STATE\x10\x1b\x12$\n ERROR_REASON_FLOOR_ABOVE_BALANCE\x10\x1c\x12\x1e\n\x1a\x45RROR_REASON_ETAG_MISMATCH\x10\x1d\x12\x1f\n\x1b\x45RROR_REASON_STALE_REVISION\x10\x1e\x12\x1b\n\x17\x45RROR_REASON_CONTENTION\x10\x1f\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10 \x12\x1d\n\x19\x45RROR_REASON_RATE_LIMITED\x10!\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\"\x12\x1c\n\x18\x45RROR_REASON_UNAVAILABLE\x10#\x12\x1f\n\x1b\x45RROR_REASON_UNKNOWN_METHOD\x10$\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10%\x12\x1a\n\x16\x45RROR_REASON_CANCELLED\x10&\x12 \n\x1c\x45RROR_REASON_UNAUTHENTICATED\x10\'\x12\"\n\x1e\x45RROR_REASON_PERMISSION_DENIED\x10(\x12\"\n\x1e\x45RROR_REASON_REQUEST_TOO_LARGE\x10)b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!specie/type/v1/error_reason.proto\x12\x0especie.type.v1\x1a google/protobuf/descriptor.proto\x1a\x15google/rpc/code.proto*\xb4\r\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12$\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x1a\x04\x88\xb5\x18\x03\x12(\n\x1e\x45RROR_REASON_MALFORMED_REQUEST\x10\x02\x1a\x04\x88\xb5\x18\x03\x12)\n\x1f\x45RROR_REASON_INVALID_PAGE_TOKEN\x10\x03\x1a\x04\x88\xb5\x18\x03\x12\'\n\x1d\x45RROR_REASON_UNKNOWN_CURRENCY\x10\x04\x1a\x04\x88\xb5\x18\x03\x12\"\n\x18\x45RROR_REASON_SAME_WALLET\x10\x05\x1a\x04\x88\xb5\x18\x03\x12(\n\x1e\x45RROR_REASON_UNKNOWN_TIME_ZONE\x10\x06\x1a\x04\x88\xb5\x18\x03\x12&\n\x1c\x45RROR_REASON_IMMUTABLE_FIELD\x10\x07\x1a\x04\x88\xb5\x18\x03\x12(\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\x08\x1a\x04\x88\xb5\x18\x06\x12,\n\"ERROR_REASON_WALLET_ALREADY_EXISTS\x10\t\x1a\x04\x88\xb5\x18\x06\x12-\n#ERROR_REASON_ACCOUNT_ALREADY_EXISTS\x10\n\x1a\x04\x88\xb5\x18\x06\x12\'\n\x1d\x45RROR_REASON_WALLET_NOT_FOUND\x10\x0b\x1a\x04\x88\xb5\x18\x05\x12(\n\x1e\x45RROR_REASON_ACCOUNT_NOT_FOUND\x10\x0c\x1a\x04\x88\xb5\x18\x05\x12,\n\"ERROR_REASON_TRANSACTION_NOT_FOUND\x10\r\x1a\x04\x88\xb5\x18\x05\x12\'\n\x1d\x45RROR_REASON_SOURCE_NOT_FOUND\x10\x0e\x1a\x04\x88\xb5\x18\x05\x12,\n\"ERROR_REASON_DESTINATION_NOT_FOUND\x10\x0f\x1a\x04\x88\xb5\x18\x05\x12%\n\x1b\x45RROR_REASON_NOT_A_PROVIDER\x10\x10\x1a\x04\x88\xb5\x18\t\x12(\n\x1e\x45RROR_REASON_CURRENCY_MISMATCH\x10\x11\x1a\x04\x88\xb5\x18\t\x12$\n\x1a\x45RROR_REASON_SOURCE_FROZEN\x10\x12\x1a\x04\x88\xb5\x18\t\x12$\n\x1a\x45RROR_REASON_SOURCE_CLOSED\x10\x13\x1a\x04\x88\xb5\x18\t\x12)\n\x1f\x45RROR_REASON_DESTINATION_CLOSED\x10\x14\x1a\x04\x88\xb5\x18\t\x12\x31\n\'ERROR_REASON_TRANSACTION_LIMIT_EXCEEDED\x10\x15\x1a\x04\x88\xb5\x18\t\x12+\n!ERROR_REASON_DAILY_LIMIT_EXCEEDED\x10\x16\x1a\x04\x88\xb5\x18\t\x12,\n\"ERROR_REASON_HOURLY_COUNT_EXCEEDED\x10\x17\x1a\x04\x88\xb5\x18\t\x12)\n\x1f\x45RROR_REASON_INSUFFICIENT_FUNDS\x10\x18\x1a\x04\x88\xb5\x18\t\x12\'\n\x1d\x45RROR_REASON_BALANCE_OVERFLOW\x10\x19\x1a\x04\x88\xb5\x18\t\x12\'\n\x1d\x45RROR_REASON_WALLET_NOT_EMPTY\x10\x1a\x1a\x04\x88\xb5\x18\t\x12#\n\x19\x45RROR_REASON_WALLET_STATE\x10\x1b\x1a\x04\x88\xb5\x18\t\x12*\n ERROR_REASON_FLOOR_ABOVE_BALANCE\x10\x1c\x1a\x04\x88\xb5\x18\t\x12$\n\x1a\x45RROR_REASON_ETAG_MISMATCH\x10\x1d\x1a\x04\x88\xb5\x18\n\x12%\n\x1b\x45RROR_REASON_STALE_REVISION\x10\x1e\x1a\x04\x88\xb5\x18\n\x12!\n\x17\x45RROR_REASON_CONTENTION\x10\x1f\x1a\x04\x88\xb5\x18\n\x12!\n\x17\x45RROR_REASON_OVERLOADED\x10 \x1a\x04\x88\xb5\x18\x08\x12#\n\x19\x45RROR_REASON_RATE_LIMITED\x10!\x1a\x04\x88\xb5\x18\x08\x12(\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\"\x1a\x04\x88\xb5\x18\x04\x12\"\n\x18\x45RROR_REASON_UNAVAILABLE\x10#\x1a\x04\x88\xb5\x18\x0e\x12%\n\x1b\x45RROR_REASON_UNKNOWN_METHOD\x10$\x1a\x04\x88\xb5\x18\x05\x12\x1f\n\x15\x45RROR_REASON_INTERNAL\x10%\x1a\x04\x88\xb5\x18\r\x12 \n\x16\x45RROR_REASON_CANCELLED\x10&\x1a\x04\x88\xb5\x18\x01\x12&\n\x1c\x45RROR_REASON_UNAUTHENTICATED\x10\'\x1a\x04\x88\xb5\x18\x10\x12(\n\x1e\x45RROR_REASON_PERMISSION_DENIED\x10(\x1a\x04\x88\xb5\x18\x07\x12(\n\x1e\x45RROR_REASON_REQUEST_TOO_LARGE\x10)\x1a\x04\x88\xb5\x18\x03:F\n\x04\x63ode\x12!.google.protobuf.EnumValueOptions\x18\xd1\x86\x03 \x01(\x0e\x32\x10.google.rpc.Code\x88\x01\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'specie.type.v1.error_reason_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ERRORREASON']._serialized_start=54
-  _globals['_ERRORREASON']._serialized_end=1524
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INVALID_FIELD"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INVALID_FIELD"]._serialized_options = b'\210\265\030\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_MALFORMED_REQUEST"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_MALFORMED_REQUEST"]._serialized_options = b'\210\265\030\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INVALID_PAGE_TOKEN"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INVALID_PAGE_TOKEN"]._serialized_options = b'\210\265\030\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UNKNOWN_CURRENCY"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UNKNOWN_CURRENCY"]._serialized_options = b'\210\265\030\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_SAME_WALLET"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_SAME_WALLET"]._serialized_options = b'\210\265\030\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UNKNOWN_TIME_ZONE"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UNKNOWN_TIME_ZONE"]._serialized_options = b'\210\265\030\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_IMMUTABLE_FIELD"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_IMMUTABLE_FIELD"]._serialized_options = b'\210\265\030\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_REQUEST_ID_REUSED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_REQUEST_ID_REUSED"]._serialized_options = b'\210\265\030\006'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_WALLET_ALREADY_EXISTS"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_WALLET_ALREADY_EXISTS"]._serialized_options = b'\210\265\030\006'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_ACCOUNT_ALREADY_EXISTS"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_ACCOUNT_ALREADY_EXISTS"]._serialized_options = b'\210\265\030\006'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_WALLET_NOT_FOUND"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_WALLET_NOT_FOUND"]._serialized_options = b'\210\265\030\005'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_ACCOUNT_NOT_FOUND"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_ACCOUNT_NOT_FOUND"]._serialized_options = b'\210\265\030\005'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_TRANSACTION_NOT_FOUND"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_TRANSACTION_NOT_FOUND"]._serialized_options = b'\210\265\030\005'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_SOURCE_NOT_FOUND"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_SOURCE_NOT_FOUND"]._serialized_options = b'\210\265\030\005'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_DESTINATION_NOT_FOUND"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_DESTINATION_NOT_FOUND"]._serialized_options = b'\210\265\030\005'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_NOT_A_PROVIDER"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_NOT_A_PROVIDER"]._serialized_options = b'\210\265\030\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_CURRENCY_MISMATCH"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_CURRENCY_MISMATCH"]._serialized_options = b'\210\265\030\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_SOURCE_FROZEN"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_SOURCE_FROZEN"]._serialized_options = b'\210\265\030\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_SOURCE_CLOSED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_SOURCE_CLOSED"]._serialized_options = b'\210\265\030\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_DESTINATION_CLOSED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_DESTINATION_CLOSED"]._serialized_options = b'\210\265\030\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_TRANSACTION_LIMIT_EXCEEDED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_TRANSACTION_LIMIT_EXCEEDED"]._serialized_options = b'\210\265\030\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_DAILY_LIMIT_EXCEEDED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_DAILY_LIMIT_EXCEEDED"]._serialized_options = b'\210\265\030\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_HOURLY_COUNT_EXCEEDED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_HOURLY_COUNT_EXCEEDED"]._serialized_options = b'\210\265\030\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INSUFFICIENT_FUNDS"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INSUFFICIENT_FUNDS"]._serialized_options = b'\210\265\030\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_BALANCE_OVERFLOW"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_BALANCE_OVERFLOW"]._serialized_options = b'\210\265\030\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_WALLET_NOT_EMPTY"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_WALLET_NOT_EMPTY"]._serialized_options = b'\210\265\030\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_WALLET_STATE"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_WALLET_STATE"]._serialized_options = b'\210\265\030\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_FLOOR_ABOVE_BALANCE"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_FLOOR_ABOVE_BALANCE"]._serialized_options = b'\210\265\030\t'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_ETAG_MISMATCH"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_ETAG_MISMATCH"]._serialized_options = b'\210\265\030\n'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_STALE_REVISION"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_STALE_REVISION"]._serialized_options = b'\210\265\030\n'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_CONTENTION"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_CONTENTION"]._serialized_options = b'\210\265\030\n'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_OVERLOADED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_OVERLOADED"]._serialized_options = b'\210\265\030\010'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_RATE_LIMITED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_RATE_LIMITED"]._serialized_options = b'\210\265\030\010'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_DEADLINE_EXCEEDED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_DEADLINE_EXCEEDED"]._serialized_options = b'\210\265\030\004'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UNAVAILABLE"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UNAVAILABLE"]._serialized_options = b'\210\265\030\016'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UNKNOWN_METHOD"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UNKNOWN_METHOD"]._serialized_options = b'\210\265\030\005'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INTERNAL"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INTERNAL"]._serialized_options = b'\210\265\030\r'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_CANCELLED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_CANCELLED"]._serialized_options = b'\210\265\030\001'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UNAUTHENTICATED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UNAUTHENTICATED"]._serialized_options = b'\210\265\030\020'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_PERMISSION_DENIED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_PERMISSION_DENIED"]._serialized_options = b'\210\265\030\007'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_REQUEST_TOO_LARGE"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_REQUEST_TOO_LARGE"]._serialized_options = b'\210\265\030\003'
+  _globals['_ERRORREASON']._serialized_start=111
+  _globals['_ERRORREASON']._serialized_end=1827
 # @@protoc_insertion_point(module_scope)

@@ -4,7 +4,10 @@ isort:skip_file
 """
 
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import descriptor_pb2 as _descriptor_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf.internal import extension_dict as _extension_dict
+from google.rpc import code_pb2 as _code_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -25,236 +28,240 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     """Never sent."""
     ERROR_REASON_INVALID_FIELD: _ErrorReason.ValueType  # 1
-    """INVALID_ARGUMENT: a field breaks a rule of the contract. The BadRequest detail names each field, what is
+    """A field breaks a rule of the contract. The BadRequest detail names each field, what is
     wrong with it and the rule. Nothing was stored.
     """
     ERROR_REASON_MALFORMED_REQUEST: _ErrorReason.ValueType  # 2
-    """INVALID_ARGUMENT: the body is not a message of this call, for example broken JSON or a wrong type."""
+    """The body is not a message of this call, for example broken JSON or a wrong type."""
     ERROR_REASON_INVALID_PAGE_TOKEN: _ErrorReason.ValueType  # 3
-    """INVALID_ARGUMENT: the page token was not made by this service or belongs to a call with other filters."""
+    """The page token was not made by this service or belongs to a call with other filters."""
     ERROR_REASON_UNKNOWN_CURRENCY: _ErrorReason.ValueType  # 4
-    """INVALID_ARGUMENT: ISO 4217 has no such currency. Metadata: `currency`."""
+    """ISO 4217 has no such currency. Metadata: `currency`."""
     ERROR_REASON_SAME_WALLET: _ErrorReason.ValueType  # 5
-    """INVALID_ARGUMENT: source and destination are the same wallet. Metadata: `wallet`."""
+    """Source and destination are the same wallet. Metadata: `wallet`."""
     ERROR_REASON_UNKNOWN_TIME_ZONE: _ErrorReason.ValueType  # 6
-    """INVALID_ARGUMENT: the IANA database has no such time zone. Metadata: `time_zone`."""
+    """The IANA database has no such time zone. Metadata: `time_zone`."""
     ERROR_REASON_IMMUTABLE_FIELD: _ErrorReason.ValueType  # 7
-    """INVALID_ARGUMENT: this field cannot be changed once it is set. Metadata: `field`."""
+    """This field cannot be changed once it is set. Metadata: `field`."""
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 8
-    """ALREADY_EXISTS: the request id was used before for another request. Nothing was done. Metadata: `request_id`
+    """The request id was used before for another request. Nothing was done. Metadata: `request_id`
     and, where money was to move, `transaction`.
     """
     ERROR_REASON_WALLET_ALREADY_EXISTS: _ErrorReason.ValueType  # 9
-    """ALREADY_EXISTS: there is a wallet of this name. Metadata: `wallet`."""
+    """There is a wallet of this name. Metadata: `wallet`."""
     ERROR_REASON_ACCOUNT_ALREADY_EXISTS: _ErrorReason.ValueType  # 10
-    """ALREADY_EXISTS: there is an account of this name with another owner, currency or kind. Metadata: `account`."""
+    """There is an account of this name with another owner, currency or kind. Metadata: `account`."""
     ERROR_REASON_WALLET_NOT_FOUND: _ErrorReason.ValueType  # 11
-    """NOT_FOUND: there is no wallet of this name. Metadata: `wallet`."""
+    """There is no wallet of this name. Metadata: `wallet`."""
     ERROR_REASON_ACCOUNT_NOT_FOUND: _ErrorReason.ValueType  # 12
-    """NOT_FOUND: there is no account of this name. Metadata: `account`."""
+    """There is no account of this name. Metadata: `account`."""
     ERROR_REASON_TRANSACTION_NOT_FOUND: _ErrorReason.ValueType  # 13
-    """NOT_FOUND: there is no transaction of this name. Metadata: `transaction`."""
+    """There is no transaction of this name. Metadata: `transaction`."""
     ERROR_REASON_SOURCE_NOT_FOUND: _ErrorReason.ValueType  # 14
-    """NOT_FOUND: the wallet that was to pay does not exist. Stored as a FAILED transaction. Metadata: `wallet`."""
+    """The wallet that was to pay does not exist. Stored as a FAILED transaction. Metadata: `wallet`."""
     ERROR_REASON_DESTINATION_NOT_FOUND: _ErrorReason.ValueType  # 15
-    """NOT_FOUND: the wallet that was to be paid does not exist. Stored as a FAILED transaction. Metadata: `wallet`."""
+    """The wallet that was to be paid does not exist. Stored as a FAILED transaction. Metadata: `wallet`."""
     ERROR_REASON_NOT_A_PROVIDER: _ErrorReason.ValueType  # 16
-    """FAILED_PRECONDITION: the wallet named as provider is not of kind PROVIDER. Stored as a FAILED transaction.
+    """The wallet named as provider is not of kind PROVIDER. Stored as a FAILED transaction.
     Metadata: `wallet`.
     """
     ERROR_REASON_CURRENCY_MISMATCH: _ErrorReason.ValueType  # 17
-    """FAILED_PRECONDITION: a wallet has another currency than the amount. Stored as a FAILED transaction. Metadata:
+    """A wallet has another currency than the amount. Stored as a FAILED transaction. Metadata:
     `wallet`, `wallet_currency`, `currency`.
     """
     ERROR_REASON_SOURCE_FROZEN: _ErrorReason.ValueType  # 18
-    """FAILED_PRECONDITION: the wallet that was to pay is frozen. Stored as a FAILED transaction. Metadata: `wallet`."""
+    """The wallet that was to pay is frozen. Stored as a FAILED transaction. Metadata: `wallet`."""
     ERROR_REASON_SOURCE_CLOSED: _ErrorReason.ValueType  # 19
-    """FAILED_PRECONDITION: the wallet that was to pay is closed. Stored as a FAILED transaction. Metadata: `wallet`."""
+    """The wallet that was to pay is closed. Stored as a FAILED transaction. Metadata: `wallet`."""
     ERROR_REASON_DESTINATION_CLOSED: _ErrorReason.ValueType  # 20
-    """FAILED_PRECONDITION: the wallet that was to be paid is closed. Stored as a FAILED transaction. Metadata: `wallet`."""
+    """The wallet that was to be paid is closed. Stored as a FAILED transaction. Metadata: `wallet`."""
     ERROR_REASON_TRANSACTION_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 21
-    """FAILED_PRECONDITION: the amount is above the largest that one debit of this wallet may have. Stored as a FAILED
+    """The amount is above the largest that one debit of this wallet may have. Stored as a FAILED
     transaction. Metadata: `wallet`, `limit`, `amount`.
     """
     ERROR_REASON_DAILY_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 22
-    """FAILED_PRECONDITION: the amount would bring the day's debits above the limit. Stored as a FAILED transaction.
+    """The amount would bring the day's debits above the limit. Stored as a FAILED transaction.
     Metadata: `wallet`, `limit`, `used`, `amount`, `resets_at`.
     """
     ERROR_REASON_HOURLY_COUNT_EXCEEDED: _ErrorReason.ValueType  # 23
-    """FAILED_PRECONDITION: the wallet has made as many debits in this hour as it may. Stored as a FAILED transaction.
+    """The wallet has made as many debits in this hour as it may. Stored as a FAILED transaction.
     Metadata: `wallet`, `limit`, `used`, `resets_at`.
     """
     ERROR_REASON_INSUFFICIENT_FUNDS: _ErrorReason.ValueType  # 24
-    """FAILED_PRECONDITION: the wallet that was to pay has less than the amount available. Stored as a FAILED
+    """The wallet that was to pay has less than the amount available. Stored as a FAILED
     transaction. Metadata: `wallet`, `available` (what can be spent, the credit line included), `amount`.
     """
     ERROR_REASON_BALANCE_OVERFLOW: _ErrorReason.ValueType  # 25
-    """FAILED_PRECONDITION: the balance would leave the range of int64. Stored as a FAILED transaction. Metadata: `wallet`."""
+    """The balance would leave the range of int64. Stored as a FAILED transaction. Metadata: `wallet`."""
     ERROR_REASON_WALLET_NOT_EMPTY: _ErrorReason.ValueType  # 26
-    """FAILED_PRECONDITION: the wallet's balance or its holds are not 0, so it cannot be closed. Metadata: `wallet`,
+    """The wallet's balance or its holds are not 0, so it cannot be closed. Metadata: `wallet`,
     `posted`, `held`.
     """
     ERROR_REASON_WALLET_STATE: _ErrorReason.ValueType  # 27
-    """FAILED_PRECONDITION: the wallet's state does not allow this call. Metadata: `wallet`, `state`."""
+    """The wallet's state does not allow this call. Metadata: `wallet`, `state`."""
     ERROR_REASON_FLOOR_ABOVE_BALANCE: _ErrorReason.ValueType  # 28
-    """FAILED_PRECONDITION: the account is below the floor that these limits would give it. Metadata: `wallet`,
+    """The account is below the floor that these limits would give it. Metadata: `wallet`,
     `available`, `credit`.
     """
     ERROR_REASON_ETAG_MISMATCH: _ErrorReason.ValueType  # 29
-    """ABORTED: the wallet has changed since this etag was read. Read it again. Metadata: `wallet`, `etag`."""
+    """The wallet has changed since this etag was read. Read it again. Metadata: `wallet`, `etag`."""
     ERROR_REASON_STALE_REVISION: _ErrorReason.ValueType  # 30
-    """ABORTED: a later revision of the account's settings is already in force. Metadata: `account`, `revision`."""
+    """A later revision of the account's settings is already in force. Metadata: `account`, `revision`."""
     ERROR_REASON_CONTENTION: _ErrorReason.ValueType  # 31
-    """ABORTED: too many calls wanted the same rows at once, also after retries. Nothing was done; the same call can be
+    """Too many calls wanted the same rows at once, also after retries. Nothing was done; the same call can be
     sent again.
     """
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 32
-    """RESOURCE_EXHAUSTED: the service has as much work waiting as it takes. Nothing was done; RetryInfo tells when to
+    """The service has as much work waiting as it takes. Nothing was done; RetryInfo tells when to
     send the same call again.
     """
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 33
-    """RESOURCE_EXHAUSTED: this client sends more calls than it may. Nothing was done; retry-after tells when to go on."""
+    """This client sends more calls than it may. Nothing was done; retry-after tells when to go on."""
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 34
-    """DEADLINE_EXCEEDED: the call's time was up. A call that moves money may have done so or not: the same call with the
+    """The call's time was up. A call that moves money may have done so or not: the same call with the
     same request id tells which and never does it twice.
     """
     ERROR_REASON_UNAVAILABLE: _ErrorReason.ValueType  # 35
-    """UNAVAILABLE: the service or what it needs cannot be reached now. As for DEADLINE_EXCEEDED, the same call with the
+    """The service or what it needs cannot be reached now. As for DEADLINE_EXCEEDED, the same call with the
     same request id is safe.
     """
     ERROR_REASON_UNKNOWN_METHOD: _ErrorReason.ValueType  # 36
-    """UNIMPLEMENTED or NOT_FOUND: there is no such call."""
+    """There is no such call. gRPC answers UNIMPLEMENTED."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 37
-    """INTERNAL: a bug. The message tells nothing about the inside; the logs do, under the call's trace id. Metadata:
+    """A bug. The message tells nothing about the inside; the logs do, under the call's trace id. Metadata:
     `trace_id`.
     """
     ERROR_REASON_CANCELLED: _ErrorReason.ValueType  # 38
-    """CANCELLED: the caller went away."""
+    """The caller went away."""
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 39
-    """UNAUTHENTICATED: the call carries no identity that is accepted."""
+    """The call carries no identity that is accepted."""
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 40
-    """PERMISSION_DENIED: the caller's identity does not allow this call."""
+    """The caller's identity does not allow this call."""
     ERROR_REASON_REQUEST_TOO_LARGE: _ErrorReason.ValueType  # 41
-    """INVALID_ARGUMENT: the request, its headers or its body are larger than the limit."""
+    """The request, its headers or its body are larger than the limit."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. Every error is a google.rpc.Status whose details carry a google.rpc.ErrorInfo with
     domain `specie` and one of these names, without the prefix, as its reason (`INSUFFICIENT_FUNDS`). Its
-    metadata holds every changing word of the message. The comment of each value begins with the gRPC code.
+    metadata holds every changing word of the message.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Never sent."""
 ERROR_REASON_INVALID_FIELD: ErrorReason.ValueType  # 1
-"""INVALID_ARGUMENT: a field breaks a rule of the contract. The BadRequest detail names each field, what is
+"""A field breaks a rule of the contract. The BadRequest detail names each field, what is
 wrong with it and the rule. Nothing was stored.
 """
 ERROR_REASON_MALFORMED_REQUEST: ErrorReason.ValueType  # 2
-"""INVALID_ARGUMENT: the body is not a message of this call, for example broken JSON or a wrong type."""
+"""The body is not a message of this call, for example broken JSON or a wrong type."""
 ERROR_REASON_INVALID_PAGE_TOKEN: ErrorReason.ValueType  # 3
-"""INVALID_ARGUMENT: the page token was not made by this service or belongs to a call with other filters."""
+"""The page token was not made by this service or belongs to a call with other filters."""
 ERROR_REASON_UNKNOWN_CURRENCY: ErrorReason.ValueType  # 4
-"""INVALID_ARGUMENT: ISO 4217 has no such currency. Metadata: `currency`."""
+"""ISO 4217 has no such currency. Metadata: `currency`."""
 ERROR_REASON_SAME_WALLET: ErrorReason.ValueType  # 5
-"""INVALID_ARGUMENT: source and destination are the same wallet. Metadata: `wallet`."""
+"""Source and destination are the same wallet. Metadata: `wallet`."""
 ERROR_REASON_UNKNOWN_TIME_ZONE: ErrorReason.ValueType  # 6
-"""INVALID_ARGUMENT: the IANA database has no such time zone. Metadata: `time_zone`."""
+"""The IANA database has no such time zone. Metadata: `time_zone`."""
 ERROR_REASON_IMMUTABLE_FIELD: ErrorReason.ValueType  # 7
-"""INVALID_ARGUMENT: this field cannot be changed once it is set. Metadata: `field`."""
+"""This field cannot be changed once it is set. Metadata: `field`."""
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 8
-"""ALREADY_EXISTS: the request id was used before for another request. Nothing was done. Metadata: `request_id`
+"""The request id was used before for another request. Nothing was done. Metadata: `request_id`
 and, where money was to move, `transaction`.
 """
 ERROR_REASON_WALLET_ALREADY_EXISTS: ErrorReason.ValueType  # 9
-"""ALREADY_EXISTS: there is a wallet of this name. Metadata: `wallet`."""
+"""There is a wallet of this name. Metadata: `wallet`."""
 ERROR_REASON_ACCOUNT_ALREADY_EXISTS: ErrorReason.ValueType  # 10
-"""ALREADY_EXISTS: there is an account of this name with another owner, currency or kind. Metadata: `account`."""
+"""There is an account of this name with another owner, currency or kind. Metadata: `account`."""
 ERROR_REASON_WALLET_NOT_FOUND: ErrorReason.ValueType  # 11
-"""NOT_FOUND: there is no wallet of this name. Metadata: `wallet`."""
+"""There is no wallet of this name. Metadata: `wallet`."""
 ERROR_REASON_ACCOUNT_NOT_FOUND: ErrorReason.ValueType  # 12
-"""NOT_FOUND: there is no account of this name. Metadata: `account`."""
+"""There is no account of this name. Metadata: `account`."""
 ERROR_REASON_TRANSACTION_NOT_FOUND: ErrorReason.ValueType  # 13
-"""NOT_FOUND: there is no transaction of this name. Metadata: `transaction`."""
+"""There is no transaction of this name. Metadata: `transaction`."""
 ERROR_REASON_SOURCE_NOT_FOUND: ErrorReason.ValueType  # 14
-"""NOT_FOUND: the wallet that was to pay does not exist. Stored as a FAILED transaction. Metadata: `wallet`."""
+"""The wallet that was to pay does not exist. Stored as a FAILED transaction. Metadata: `wallet`."""
 ERROR_REASON_DESTINATION_NOT_FOUND: ErrorReason.ValueType  # 15
-"""NOT_FOUND: the wallet that was to be paid does not exist. Stored as a FAILED transaction. Metadata: `wallet`."""
+"""The wallet that was to be paid does not exist. Stored as a FAILED transaction. Metadata: `wallet`."""
 ERROR_REASON_NOT_A_PROVIDER: ErrorReason.ValueType  # 16
-"""FAILED_PRECONDITION: the wallet named as provider is not of kind PROVIDER. Stored as a FAILED transaction.
+"""The wallet named as provider is not of kind PROVIDER. Stored as a FAILED transaction.
 Metadata: `wallet`.
 """
 ERROR_REASON_CURRENCY_MISMATCH: ErrorReason.ValueType  # 17
-"""FAILED_PRECONDITION: a wallet has another currency than the amount. Stored as a FAILED transaction. Metadata:
+"""A wallet has another currency than the amount. Stored as a FAILED transaction. Metadata:
 `wallet`, `wallet_currency`, `currency`.
 """
 ERROR_REASON_SOURCE_FROZEN: ErrorReason.ValueType  # 18
-"""FAILED_PRECONDITION: the wallet that was to pay is frozen. Stored as a FAILED transaction. Metadata: `wallet`."""
+"""The wallet that was to pay is frozen. Stored as a FAILED transaction. Metadata: `wallet`."""
 ERROR_REASON_SOURCE_CLOSED: ErrorReason.ValueType  # 19
-"""FAILED_PRECONDITION: the wallet that was to pay is closed. Stored as a FAILED transaction. Metadata: `wallet`."""
+"""The wallet that was to pay is closed. Stored as a FAILED transaction. Metadata: `wallet`."""
 ERROR_REASON_DESTINATION_CLOSED: ErrorReason.ValueType  # 20
-"""FAILED_PRECONDITION: the wallet that was to be paid is closed. Stored as a FAILED transaction. Metadata: `wallet`."""
+"""The wallet that was to be paid is closed. Stored as a FAILED transaction. Metadata: `wallet`."""
 ERROR_REASON_TRANSACTION_LIMIT_EXCEEDED: ErrorReason.ValueType  # 21
-"""FAILED_PRECONDITION: the amount is above the largest that one debit of this wallet may have. Stored as a FAILED
+"""The amount is above the largest that one debit of this wallet may have. Stored as a FAILED
 transaction. Metadata: `wallet`, `limit`, `amount`.
 """
 ERROR_REASON_DAILY_LIMIT_EXCEEDED: ErrorReason.ValueType  # 22
-"""FAILED_PRECONDITION: the amount would bring the day's debits above the limit. Stored as a FAILED transaction.
+"""The amount would bring the day's debits above the limit. Stored as a FAILED transaction.
 Metadata: `wallet`, `limit`, `used`, `amount`, `resets_at`.
 """
 ERROR_REASON_HOURLY_COUNT_EXCEEDED: ErrorReason.ValueType  # 23
-"""FAILED_PRECONDITION: the wallet has made as many debits in this hour as it may. Stored as a FAILED transaction.
+"""The wallet has made as many debits in this hour as it may. Stored as a FAILED transaction.
 Metadata: `wallet`, `limit`, `used`, `resets_at`.
 """
 ERROR_REASON_INSUFFICIENT_FUNDS: ErrorReason.ValueType  # 24
-"""FAILED_PRECONDITION: the wallet that was to pay has less than the amount available. Stored as a FAILED
+"""The wallet that was to pay has less than the amount available. Stored as a FAILED
 transaction. Metadata: `wallet`, `available` (what can be spent, the credit line included), `amount`.
 """
 ERROR_REASON_BALANCE_OVERFLOW: ErrorReason.ValueType  # 25
-"""FAILED_PRECONDITION: the balance would leave the range of int64. Stored as a FAILED transaction. Metadata: `wallet`."""
+"""The balance would leave the range of int64. Stored as a FAILED transaction. Metadata: `wallet`."""
 ERROR_REASON_WALLET_NOT_EMPTY: ErrorReason.ValueType  # 26
-"""FAILED_PRECONDITION: the wallet's balance or its holds are not 0, so it cannot be closed. Metadata: `wallet`,
+"""The wallet's balance or its holds are not 0, so it cannot be closed. Metadata: `wallet`,
 `posted`, `held`.
 """
 ERROR_REASON_WALLET_STATE: ErrorReason.ValueType  # 27
-"""FAILED_PRECONDITION: the wallet's state does not allow this call. Metadata: `wallet`, `state`."""
+"""The wallet's state does not allow this call. Metadata: `wallet`, `state`."""
 ERROR_REASON_FLOOR_ABOVE_BALANCE: ErrorReason.ValueType  # 28
-"""FAILED_PRECONDITION: the account is below the floor that these limits would give it. Metadata: `wallet`,
+"""The account is below the floor that these limits would give it. Metadata: `wallet`,
 `available`, `credit`.
 """
 ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 29
-"""ABORTED: the wallet has changed since this etag was read. Read it again. Metadata: `wallet`, `etag`."""
+"""The wallet has changed since this etag was read. Read it again. Metadata: `wallet`, `etag`."""
 ERROR_REASON_STALE_REVISION: ErrorReason.ValueType  # 30
-"""ABORTED: a later revision of the account's settings is already in force. Metadata: `account`, `revision`."""
+"""A later revision of the account's settings is already in force. Metadata: `account`, `revision`."""
 ERROR_REASON_CONTENTION: ErrorReason.ValueType  # 31
-"""ABORTED: too many calls wanted the same rows at once, also after retries. Nothing was done; the same call can be
+"""Too many calls wanted the same rows at once, also after retries. Nothing was done; the same call can be
 sent again.
 """
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 32
-"""RESOURCE_EXHAUSTED: the service has as much work waiting as it takes. Nothing was done; RetryInfo tells when to
+"""The service has as much work waiting as it takes. Nothing was done; RetryInfo tells when to
 send the same call again.
 """
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 33
-"""RESOURCE_EXHAUSTED: this client sends more calls than it may. Nothing was done; retry-after tells when to go on."""
+"""This client sends more calls than it may. Nothing was done; retry-after tells when to go on."""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 34
-"""DEADLINE_EXCEEDED: the call's time was up. A call that moves money may have done so or not: the same call with the
+"""The call's time was up. A call that moves money may have done so or not: the same call with the
 same request id tells which and never does it twice.
 """
 ERROR_REASON_UNAVAILABLE: ErrorReason.ValueType  # 35
-"""UNAVAILABLE: the service or what it needs cannot be reached now. As for DEADLINE_EXCEEDED, the same call with the
+"""The service or what it needs cannot be reached now. As for DEADLINE_EXCEEDED, the same call with the
 same request id is safe.
 """
 ERROR_REASON_UNKNOWN_METHOD: ErrorReason.ValueType  # 36
-"""UNIMPLEMENTED or NOT_FOUND: there is no such call."""
+"""There is no such call. gRPC answers UNIMPLEMENTED."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 37
-"""INTERNAL: a bug. The message tells nothing about the inside; the logs do, under the call's trace id. Metadata:
+"""A bug. The message tells nothing about the inside; the logs do, under the call's trace id. Metadata:
 `trace_id`.
 """
 ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 38
-"""CANCELLED: the caller went away."""
+"""The caller went away."""
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 39
-"""UNAUTHENTICATED: the call carries no identity that is accepted."""
+"""The call carries no identity that is accepted."""
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 40
-"""PERMISSION_DENIED: the caller's identity does not allow this call."""
+"""The caller's identity does not allow this call."""
 ERROR_REASON_REQUEST_TOO_LARGE: ErrorReason.ValueType  # 41
-"""INVALID_ARGUMENT: the request, its headers or its body are larger than the limit."""
+"""The request, its headers or its body are larger than the limit."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
+
+CODE_FIELD_NUMBER: _builtins.int
+code: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _code_pb2.Code.ValueType]
+"""The gRPC code of a Status with this reason."""

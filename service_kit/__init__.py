@@ -1,0 +1,1 @@
+"""Plumbing that both services share. It knows no domain word and no table."""

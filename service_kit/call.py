@@ -1,0 +1,46 @@
+"""One call on its way through the interceptors, and what a handler may ask about it."""
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any, Final
+
+import grpc.aio
+from google.protobuf.message import Message
+
+LOCAL_PRINCIPAL: Final = "local"
+"""Who every caller is: there is no authentication yet."""
+
+
+@dataclass(slots=True)
+class Call:
+    """`method` is the full name `/package.Service/Method`; `deadline` is in seconds of time.monotonic()."""
+
+    method: str
+    request: Message
+    context: grpc.aio.ServicerContext[Any, Any]
+    metadata: Mapping[str, str]
+    principal: str = LOCAL_PRINCIPAL
+    trace_id: str = ""
+    deadline: float = float("inf")
+    code: str = "OK"
+    reason: str = ""
+    started: float = field(default_factory=monotonic)
+
+    def seconds_left(self) -> float:
+        """The time until the caller stops waiting; may be below 0."""
+        return self.deadline - monotonic()
+
+
+_current: ContextVar[Call] = ContextVar("call")
+
+
+def current_call() -> Call:
+    """The call that the running handler answers."""
+    return _current.get()
+
+
+def enter_call(call: Call) -> None:
+    """Makes it the current call of this task. Each call has a task of its own, so nothing resets it."""
+    _current.set(call)

@@ -1,0 +1,101 @@
+"""Database calls beside the posting path: SQLAlchemy in a small, bounded pool of threads."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+import structlog
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from service_kit.settings import ServiceSettings
+from service_kit.status import Refusal
+
+T = TypeVar("T")
+
+log = structlog.stdlib.get_logger()
+
+SERIALIZATION_FAILURE: Final = "40001"
+DEADLOCK_DETECTED: Final = "40P01"
+LOCK_NOT_AVAILABLE: Final = "55P03"
+QUERY_CANCELED: Final = "57014"
+RETRYABLE: Final = frozenset({SERIALIZATION_FAILURE, DEADLOCK_DETECTED})
+ATTEMPTS_MAX: Final = 3
+RETRY_AFTER_SECONDS: Final = 1.0
+
+
+class Database:
+    """Runs functions over a connection, each in one transaction. Safe to call from the event loop."""
+
+    def __init__(self, settings: ServiceSettings, application_name: str) -> None:
+        timeout_ms = int(settings.statement_timeout_seconds * 1000)
+        self.engine = create_engine(
+            settings.sqlalchemy_url(),
+            pool_size=settings.read_threads,
+            max_overflow=0,
+            pool_pre_ping=True,
+            connect_args={
+                "application_name": application_name,
+                "connect_timeout": 5,
+                "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms}"
+                f" -c idle_in_transaction_session_timeout={timeout_ms}",
+            },
+        )
+        self._threads = ThreadPoolExecutor(settings.read_threads, thread_name_prefix="database")
+        self._places = threading.BoundedSemaphore(settings.read_threads + settings.read_queue_length)
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """Runs `work` in a transaction that commits when it returns. A caller that goes away does not interrupt it.
+
+        Raises Refusal: OVERLOADED, CONTENTION, DEADLINE_EXCEEDED, UNAVAILABLE, and what `work` itself refuses.
+        """
+        if not self._places.acquire(blocking=False):
+            raise Refusal(
+                "OVERLOADED",
+                "too many calls are waiting for the database; send this one again later",
+                retry_after_seconds=RETRY_AFTER_SECONDS,
+            )
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._work, work)
+
+    def _work(self, work: Callable[[Connection], T]) -> T:
+        try:
+            return self._attempts(work)
+        finally:
+            self._places.release()
+
+    def _attempts(self, work: Callable[[Connection], T]) -> T:
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            try:
+                with self.engine.begin() as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                state = getattr(error.orig, "pgcode", None)
+                log.warning("database_error", sqlstate=state, attempt=attempt, error=type(error.orig).__name__)
+                if state not in RETRYABLE or attempt == ATTEMPTS_MAX:
+                    raise _refusal(error, state) from error
+        raise AssertionError("unreachable")  # pragma: no cover
+
+    async def ping(self) -> None:
+        """Raises Refusal when the database does not answer."""
+        await self.run(lambda connection: connection.execute(text("SELECT 1")))
+
+    def close(self) -> None:
+        """Waits for what is running, then closes the connections."""
+        self._threads.shutdown(wait=True)
+        self.engine.dispose()
+
+
+def _refusal(error: DBAPIError, state: str | None) -> Exception:
+    if state in RETRYABLE or state == LOCK_NOT_AVAILABLE:
+        return Refusal("CONTENTION", "too many calls wanted the same rows at once; send this one again")
+    if state == QUERY_CANCELED:
+        return Refusal("DEADLINE_EXCEEDED", "the database did not answer in time")
+    if error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError)):
+        return Refusal(
+            "UNAVAILABLE",
+            "the database cannot be reached; send this call again",
+            retry_after_seconds=RETRY_AFTER_SECONDS,
+        )
+    return error

@@ -1,0 +1,214 @@
+"""What happens to every call around its handler, as data: CHAIN, from the outside in.
+
+One grpc.aio interceptor runs the whole chain, composed once per method, because each interceptor that grpc itself
+drives costs several microseconds a call.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+import protovalidate
+import structlog
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+from grpc_status.rpc_status import to_status as to_grpc_status
+
+from service_kit import metrics
+from service_kit.call import Call, enter_call
+from service_kit.status import CODES, Refusal, Violation, invalid_fields, to_status
+
+Next = Callable[[Call], Awaitable[Message]]
+Stage = Callable[[Call, Next], Awaitable[Message]]
+
+log = structlog.stdlib.get_logger()
+
+OUR_PACKAGES: Final = "/specie."
+TRACE_HEADER: Final = "x-request-id"
+TRACE_ID_LENGTH_MAX: Final = 128
+IDEMPOTENCY_HEADERS: Final = ("idempotency-key", "x-idempotency-key")
+CALL_SECONDS_MAX: Final = 60.0
+"""How long a call may take whose caller set no deadline."""
+
+
+async def trace(call: Call, proceed: Next) -> Message:
+    """Outermost, so that every later line and answer carries the trace id."""
+    sent = call.metadata.get(TRACE_HEADER, "")
+    call.trace_id = sent if 0 < len(sent) <= TRACE_ID_LENGTH_MAX else str(uuid.uuid4())
+    call.context.set_trailing_metadata(((TRACE_HEADER, call.trace_id),))
+    return await proceed(call)
+
+
+async def access_log(call: Call, proceed: Next) -> Message:
+    """One line a call. Outside the error map, so that it sees the code that the caller sees."""
+    try:
+        return await proceed(call)
+    finally:
+        log.info(
+            "call",
+            method=call.method,
+            code=call.code,
+            reason=call.reason,
+            duration_ms=round((monotonic() - call.started) * 1000, 3),
+            trace_id=call.trace_id,
+            principal=call.principal,
+        )
+
+
+async def count(call: Call, proceed: Next) -> Message:
+    """Outside the error map, so that refusals count."""
+    with metrics.CALLS_RUNNING.track_inprogress():
+        try:
+            return await proceed(call)
+        finally:
+            metrics.call_ended(call.method, call.code, monotonic() - call.started)
+
+
+async def map_errors(call: Call, proceed: Next) -> Message:
+    """The one place that turns an exception into a status. What it does not know is a bug, told to the log only."""
+    try:
+        return await proceed(call)
+    except Refusal as refusal:
+        status = to_status(refusal)
+        call.reason = refusal.reason
+    except asyncio.CancelledError:
+        call.code, call.reason = "CANCELLED", "CANCELLED"
+        raise
+    except Exception:
+        log.exception("call_failed", method=call.method, trace_id=call.trace_id)
+        call.reason = "INTERNAL"
+        message = f"an internal error, logged under trace id {call.trace_id}"
+        status = to_status(Refusal("INTERNAL", message, {"trace_id": call.trace_id}))
+    call.code = CODES[call.reason].name
+    await _abort(call, status)
+    raise AssertionError("abort returned")  # pragma: no cover: grpc raises in abort
+
+
+async def _abort(call: Call, status: status_pb2.Status) -> None:
+    rich = to_grpc_status(status)
+    trailing = ((TRACE_HEADER, call.trace_id), *(rich.trailing_metadata or ()))
+    await call.context.abort(rich.code, rich.details or "", trailing)
+
+
+async def deadline(call: Call, proceed: Next) -> Message:
+    """Refuses what is late already and bounds what has no deadline of its own."""
+    left = call.context.time_remaining()
+    if left is None:
+        call.deadline = call.started + CALL_SECONDS_MAX
+        try:
+            async with asyncio.timeout(CALL_SECONDS_MAX):
+                return await proceed(call)
+        except TimeoutError:
+            raise _late() from None
+    call.deadline = call.started + left
+    if left <= 0:
+        raise _late()
+    return await proceed(call)
+
+
+def _late() -> Refusal:
+    return Refusal(
+        "DEADLINE_EXCEEDED",
+        "the call's time was up; if it was to move money, the same call with the same request id tells what became of it",
+    )
+
+
+async def idempotency_key(call: Call, proceed: Next) -> Message:
+    """Fills an empty request_id from the header, so that what follows knows one place for it."""
+    request: Any = call.request
+    if "request_id" in request.DESCRIPTOR.fields_by_name:
+        sent = {call.metadata[header] for header in IDEMPOTENCY_HEADERS if header in call.metadata}
+        if sent and request.request_id:
+            sent.add(request.request_id)
+        if len(sent) > 1:
+            rule, text = "request_id.ambiguous", "the field and the idempotency-key headers differ; send one of them"
+            raise invalid_fields([Violation("request_id", rule, text)])
+        if sent:
+            request.request_id = sent.pop()
+    return await proceed(call)
+
+
+async def validate(call: Call, proceed: Next) -> Message:
+    """Innermost: the rules that the contract carries."""
+    violations = protovalidate.collect_violations(call.request)
+    if violations:
+        raise invalid_fields(
+            [Violation(field_path(v.proto.field), v.proto.rule_id, v.proto.message) for v in violations]
+        )
+    return await proceed(call)
+
+
+def field_path(path: Any) -> str:  # noqa: ANN401 - protovalidate has its own message classes, none of them public
+    """`amount.currency_code`, `names[2]`, `labels["Key"]`; empty for a rule over the whole request."""
+    parts: list[str] = []
+    for element in path.elements if path is not None else ():
+        subscript = ""
+        if element.subscript is not None:
+            value = element.subscript.value
+            subscript = f'["{value}"]' if isinstance(value, str) else f"[{value}]"
+        parts.append(element.field_name + subscript)
+    return ".".join(parts)
+
+
+CHAIN: Final[Sequence[Stage]] = (trace, access_log, count, map_errors, deadline, idempotency_key, validate)
+
+
+class ChainInterceptor(grpc.aio.ServerInterceptor):
+    """Runs the chain around every unary call of our own services; health and reflection pass untouched."""
+
+    def __init__(self, chain: Sequence[Stage] = CHAIN) -> None:
+        self._chain = chain
+        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        method = handler_call_details.method
+        known = self._handlers.get(method)
+        if known is not None:
+            return known
+        handler = await continuation(handler_call_details)
+        if handler is None or not method.startswith(OUR_PACKAGES):
+            return handler
+        if handler.request_streaming or handler.response_streaming:
+            raise TypeError(f"{method} streams, and the interceptors know only unary calls")
+        self._handlers[method] = wrapped = self._wrap(method, handler)
+        return wrapped
+
+    def _wrap(self, method: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
+        behaviour: Any = handler.unary_unary
+
+        async def handle(call: Call) -> Message:
+            enter_call(call)
+            answer: Message = await behaviour(call.request, call.context)
+            return answer
+
+        composed: Next = handle
+        for stage in reversed(self._chain):
+            composed = _bind(stage, composed)
+
+        async def unary(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+            return await composed(Call(method, request, context, _text_metadata(context)))
+
+        return grpc.unary_unary_rpc_method_handler(
+            unary,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+
+def _bind(stage: Stage, proceed: Next) -> Next:
+    def bound(call: Call) -> Awaitable[Message]:
+        return stage(call, proceed)
+
+    return bound
+
+
+def _text_metadata(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:
+    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}

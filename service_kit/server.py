@@ -1,0 +1,112 @@
+"""Serves one process: starts, answers until SIGTERM or SIGINT, and stops without dropping what it accepted.
+
+The order of stopping: say NOT_SERVING and wait until balancers have seen it; take no new call and let the running
+ones end; end the background work; close what the application holds.
+"""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc.aio
+import structlog
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import start_http_server
+
+from service_kit.health import Readiness
+from service_kit.interceptors import ChainInterceptor
+from service_kit.settings import ServiceSettings
+
+log = structlog.stdlib.get_logger()
+
+MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+CONCURRENT_STREAMS_MAX: Final = 10_000
+"""Above the posting queue's length, so that a full queue answers with its own error and RetryInfo."""
+SERVER_OPTIONS: Final[Sequence[tuple[str, int]]] = (
+    ("grpc.so_reuseport", 0),  # else a stale process silently shares the port
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_concurrent_streams", CONCURRENT_STREAMS_MAX),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """What a service's bootstrap gives to be served.
+
+    `servicers`: full service name to what registers it. `check` raises when the service cannot work. `background` runs
+    beside the calls and is cancelled at the end. `close` ends accepted work and frees resources.
+    """
+
+    servicers: dict[str, Callable[[grpc.aio.Server], None]]
+    check: Callable[[], Awaitable[None]]
+    background: Sequence[Callable[[], Coroutine[Any, Any, None]]]
+    close: Callable[[], Awaitable[None]]
+
+
+async def serve(application: Application, settings: ServiceSettings) -> None:
+    """Returns after a clean stop. Raises OSError when the port is taken."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    server = grpc.aio.server(interceptors=(ChainInterceptor(),), options=SERVER_OPTIONS)
+    readiness = Readiness(application.check, tuple(application.servicers))
+    _register(server, application, readiness, with_reflection=settings.reflection)
+    address = f"{settings.host}:{settings.port}"
+    _bind(server, address)
+    metrics_server = None
+    if settings.metrics_port:
+        metrics_server, _ = start_http_server(settings.metrics_port, settings.host)
+    await readiness.begin()
+    await server.start()
+    log.info("serving", address=address)
+    tasks = [asyncio.create_task(work()) for work in (readiness.watch, *application.background)]
+    await _first(stopping, tasks)
+    log.info("stopping", notice_seconds=settings.shutdown_notice_seconds)
+    tasks[0].cancel()  # before end(), or a check that is under way could say ready again
+    await asyncio.gather(tasks[0], return_exceptions=True)
+    await readiness.end()
+    await asyncio.sleep(settings.shutdown_notice_seconds)
+    await server.stop(settings.shutdown_grace_seconds)
+    for task in tasks:
+        task.cancel()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    await application.close()
+    if metrics_server is not None:
+        metrics_server.shutdown()
+    log.info("stopped")
+    for outcome in ended:
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+async def _first(stopping: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Returns when told to stop, or when background work ended by a bug: a crippled process must not go on."""
+    told = asyncio.create_task(stopping.wait())
+    await asyncio.wait([told, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+
+
+def _register(
+    server: grpc.aio.Server, application: Application, readiness: Readiness, *, with_reflection: bool
+) -> None:
+    for register in application.servicers.values():
+        register(server)
+    health_pb2_grpc.add_HealthServicer_to_server(readiness.servicer, server)
+    if with_reflection:
+        names = (*application.servicers, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+
+
+def _bind(server: grpc.aio.Server, address: str) -> None:
+    try:
+        bound = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {address}: {error}") from error
+    if bound == 0:
+        raise OSError(f"cannot listen on {address}: is the port taken?")
