@@ -1,0 +1,1 @@
+"""transaction_service: owns the money. Accounts, transactions, entries."""

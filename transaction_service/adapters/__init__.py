@@ -1,0 +1,1 @@
+"""The ports, filled: PostgreSQL, and memory."""

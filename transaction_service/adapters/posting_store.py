@@ -1,0 +1,218 @@
+"""The posting port on PostgreSQL: one psycopg2 connection, two round trips a group.
+
+The arrays go over as array literals: the server parses them much faster than a list of constants.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, Final
+
+import psycopg2
+import psycopg2.extensions
+import structlog
+
+from transaction_service.adapters import statements
+from transaction_service.adapters.rows import to_account, to_transaction
+from transaction_service.domain.account import Account
+from transaction_service.domain.identity import account_id
+from transaction_service.domain.ledger import Book
+from transaction_service.domain.movement import Entry, Transaction
+from transaction_service.ports import Conflict, Locked, LockTimeout, StoreUnavailable
+
+log = structlog.stdlib.get_logger()
+
+SERIALIZATION_FAILURE: Final = "40001"
+DEADLOCK_DETECTED: Final = "40P01"
+UNIQUE_VIOLATION: Final = "23505"
+LOCK_NOT_AVAILABLE: Final = "55P03"
+QUERY_CANCELED: Final = "57014"
+CONNECT_TIMEOUT_SECONDS: Final = 3
+LOCK_TIMEOUT_MS: Final = 1000
+"""How long a whole group waits for an account that another session holds."""
+IMPATIENT_LOCK_TIMEOUT_MS: Final = 50
+"""How long one command waits for it, once it stands alone."""
+
+
+class PostgresPostingStore:
+    """Fills transaction_service.ports.PostingStore. Connects when first used, and again after a lost connection."""
+
+    def __init__(self, dsn: str, statement_timeout_seconds: float) -> None:
+        self._dsn = dsn
+        self._timeout_ms = int(statement_timeout_seconds * 1000)
+        self._connection: psycopg2.extensions.connection | None = None
+
+    def open_system_accounts(self, accounts: Sequence[Account]) -> None:
+        for account in accounts:
+            self._run(
+                statements.OPEN_SYSTEM_ACCOUNT,
+                (account.id, account.name, account.owner, account.currency, int(account.kind), int(account.state)),
+            )
+
+    def lock(self, names: Collection[str], ids: Collection[str], *, patient: bool) -> Locked:
+        sql = statements.BEGIN_LOCK
+        if not patient:
+            sql = statements.BEGIN_LOCK_IMPATIENT.format(milliseconds=IMPATIENT_LOCK_TIMEOUT_MS)
+        rows = self._run(sql, (_plain(map(account_id, names)), _plain(ids)))
+        now: datetime = rows.pop()[-1]
+        accounts: dict[str, Account] = {}
+        known: list[str] = []
+        for row in rows:
+            if row[1] is None:
+                known.append(row[0])
+            else:
+                accounts[row[1]] = to_account(row)
+        transactions = self._known(known) if known else {}
+        return Locked(accounts, transactions, now)
+
+    def write(self, book: Book) -> None:
+        now = book.now
+        sql, values = [statements.WRITE_TRANSACTIONS], _transactions(book.decided.values(), now)
+        if book.entries:
+            changed = list(book.changed.values())
+            sql += [statements.WRITE_ENTRIES, statements.WRITE_ACCOUNTS]
+            values += _entries(book.entries, now)
+            values += [
+                _plain([a.id for a in changed]),
+                _numbers([a.balance for a in changed]),
+                _numbers([a.version for a in changed]),
+                now,
+            ]
+            limited = [a for a in changed if a.limits.bind_debits]
+            if limited:
+                sql.append(statements.WRITE_USAGE)
+                values += _usages(limited)
+        sql.append("COMMIT")
+        self._run("; ".join(sql), values)
+
+    def roll_back(self) -> None:
+        # A lost connection has rolled back already, and the next use connects again.
+        with suppress(StoreUnavailable):
+            self._run("ROLLBACK", ())
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _known(self, ids: Sequence[str]) -> dict[str, Transaction]:
+        return {row[0]: to_transaction(row) for row in self._run(statements.EXECUTE_KNOWN, (_plain(ids),))}
+
+    def _run(self, sql: str, values: Sequence[Any]) -> list[Any]:
+        """The rows of the last statement. After an error nothing is begun any more."""
+        try:
+            connection = self._connected()
+            with connection.cursor() as cursor:
+                cursor.execute(sql, values)
+                return cursor.fetchall() if cursor.description else []
+        except psycopg2.Error as error:
+            raise self._after(error) from error
+
+    def _connected(self) -> psycopg2.extensions.connection:
+        if self._connection is None:
+            connection = psycopg2.connect(
+                self._dsn,
+                connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                application_name="specie posting lane",
+                options=f"-c statement_timeout={self._timeout_ms} -c lock_timeout={LOCK_TIMEOUT_MS}"
+                f" -c idle_in_transaction_session_timeout={self._timeout_ms}",
+                keepalives_idle=5,
+                keepalives_interval=1,
+                keepalives_count=3,
+                tcp_user_timeout=self._timeout_ms + 1000,
+            )
+            connection.autocommit = True  # BEGIN and COMMIT stand in the statements, to save round trips
+            with connection.cursor() as cursor:
+                for sql in statements.PREPARED:
+                    cursor.execute(sql)
+            self._connection = connection
+        return self._connection
+
+    def _after(self, error: psycopg2.Error) -> Exception:
+        """Leaves the connection usable or drops it; what the lane shall think of it."""
+        state = error.pgcode
+        connection, usable = self._connection, False
+        if connection is not None and not connection.closed:
+            with suppress(psycopg2.Error), connection.cursor() as cursor:
+                cursor.execute("ROLLBACK")
+                usable = True
+        if not usable:
+            self.close()
+            return StoreUnavailable(str(error).strip() or type(error).__name__)
+        if state in (SERIALIZATION_FAILURE, DEADLOCK_DETECTED, UNIQUE_VIOLATION):
+            return Conflict(str(error).strip())
+        if state in (LOCK_NOT_AVAILABLE, QUERY_CANCELED):
+            return LockTimeout(str(error).strip())
+        return error
+
+
+def _transactions(decided: Iterable[Transaction], now: datetime) -> list[Any]:
+    rows = sorted(decided, key=_id)
+    movements = [row.movement for row in rows]
+    failures = [row.failure for row in rows]
+    return [
+        _plain([m.id for m in movements]),
+        _numbers([m.kind for m in movements]),
+        _numbers([row.state for row in rows]),
+        _texts([m.source for m in movements]),
+        _texts([m.destination for m in movements]),
+        _numbers([m.amount for m in movements]),
+        _texts([m.currency for m in movements]),
+        _texts([m.description for m in movements]),
+        _texts([m.external_reference for m in movements]),
+        _texts([json.dumps(dict(m.labels)) if m.labels else "{}" for m in movements]),
+        _texts([m.principal for m in movements]),
+        _texts([m.request_id for m in movements]),
+        _texts([m.trace_id for m in movements]),
+        _plain([m.fingerprint for m in movements]),
+        _plain(["NULL" if f is None else f.reason.value for f in failures]),
+        _texts([None if f is None else json.dumps(f.metadata) for f in failures]),
+        now,
+    ]
+
+
+def _id(transaction: Transaction) -> str:
+    return transaction.movement.id
+
+
+def _entries(entries: Sequence[Entry], now: datetime) -> list[Any]:
+    return [
+        _plain([e.account_id for e in entries]),
+        _numbers([e.sequence for e in entries]),
+        _plain([e.transaction_id for e in entries]),
+        _numbers([e.amount for e in entries]),
+        _numbers([e.balance for e in entries]),
+        now,
+    ]
+
+
+def _usages(accounts: Sequence[Account]) -> list[Any]:
+    usages = [a.usage for a in accounts]
+    return [
+        _plain([a.id for a in accounts]),
+        _numbers([u.day for u in usages]),
+        _numbers([u.day_amount for u in usages]),
+        _numbers([u.hour for u in usages]),
+        _numbers([u.hour_count for u in usages]),
+    ]
+
+
+def _plain(words: Iterable[str]) -> str:
+    """Of words that need no quotes: ids, names of reasons, NULL."""
+    return "{" + ",".join(words) + "}"
+
+
+def _numbers(numbers: Iterable[int]) -> str:
+    return "{" + ",".join([str(int(number)) for number in numbers]) + "}"
+
+
+def _texts(texts: Iterable[str | None]) -> str:
+    """Of any text: quoted, with backslashes and quotes escaped (PostgreSQL manual, 8.15.2)."""
+    return "{" + ",".join(["NULL" if text is None else _quoted(text) for text in texts]) + "}"
+
+
+def _quoted(text: str) -> str:
+    if '"' in text or "\\" in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

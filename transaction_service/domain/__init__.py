@@ -1,0 +1,1 @@
+"""The ledger's rules: pure, total, standard library only. No clock, no randomness, no I/O."""

@@ -1,0 +1,107 @@
+"""What the service needs of the outside, as protocols. Adapters keep the ledger in PostgreSQL or in memory."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+from transaction_service.domain.account import Account, Change
+from transaction_service.domain.failure import Failure
+from transaction_service.domain.ledger import Book
+from transaction_service.domain.movement import Entry, Transaction, TransactionKind, TransactionState
+
+
+class Conflict(Exception):  # noqa: N818 - what happened, in the field's word
+    """Another session wanted the same rows at the same time. Nothing was written; the same group may be tried again."""
+
+
+class LockTimeout(Exception):  # noqa: N818 - as above
+    """An account stayed locked by another session. Nothing was written."""
+
+
+class StoreUnavailable(Exception):  # noqa: N818 - as above
+    """The store cannot be reached. Whether the last write came through is not known: the transactions' ids tell."""
+
+
+class Locked(NamedTuple):
+    """What a group's lock pass found. `now` is not before the last entry of any of the accounts."""
+
+    accounts: dict[str, Account]
+    known: dict[str, Transaction]
+    now: datetime
+
+
+class PostingStore(Protocol):
+    """The ledger as one posting lane sees it: lock, then write or roll back. Used by one thread at a time."""
+
+    def open_system_accounts(self, accounts: Sequence[Account]) -> None:
+        """Opens those that do not exist yet, in a transaction of its own."""
+
+    def lock(self, names: Collection[str], ids: Collection[str], *, patient: bool) -> Locked:
+        """Begins. Locks the accounts in the order of their ids and finds the transactions that exist under these ids.
+        Not patient: gives up after some milliseconds when somebody else holds an account.
+
+        Raises Conflict, LockTimeout, StoreUnavailable; then nothing is begun.
+        """
+
+    def write(self, book: Book) -> None:
+        """Writes what the book has decided, and commits. Raises as `lock`; then nothing is begun any more."""
+
+    def roll_back(self) -> None:
+        """Ends what `lock` began, without effect."""
+
+    def close(self) -> None:
+        """Frees the connection."""
+
+
+class Accounts(Protocol):
+    """Accounts, beside posting."""
+
+    async def open(self, account: Account) -> Account:
+        """Stores it unless there is one of this name; the one that is there."""
+
+    async def get(self, names: Sequence[str]) -> list[Account]:
+        """Those that exist, in no particular order."""
+
+    async def change(self, name: str, rule: Callable[[Account], Change]) -> Account | Failure | None:
+        """Applies the rule under the account's row lock and stores what it gives. None: there is no such account."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionFilter:
+    """Which transactions to list; None and empty: any. The time range is [start, end) of their create time."""
+
+    account: str = ""
+    state: TransactionState | None = None
+    kind: TransactionKind | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    external_reference: str = ""
+
+
+class Line(NamedTuple):
+    """One line of a statement: the entry and what made it."""
+
+    entry: Entry
+    transaction: Transaction
+
+
+Position = list[Any]
+"""Where a page ends, of JSON values; only the adapter that made it can read it."""
+
+
+class LedgerReader(Protocol):
+    """What was posted and what was not."""
+
+    async def transaction(self, transaction_id: str) -> Transaction | None:
+        """One transaction."""
+
+    async def transactions(
+        self, wanted: TransactionFilter, after: Position | None, limit: int
+    ) -> tuple[list[Transaction], Position | None]:
+        """A page, the newest first, and where it ends; None: it is the last one."""
+
+    async def entries(
+        self, account: Account, after: Position | None, limit: int, *, newest_first: bool
+    ) -> tuple[list[Line], Position | None]:
+        """A page of an account's statement, and where it ends; None: it is the last one."""

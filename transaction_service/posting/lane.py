@@ -1,0 +1,128 @@
+"""A posting lane: one thread, one connection. It takes all that waits and posts it as one group, in one commit.
+
+A group that meets other sessions' work is retried whole, then one by one, so that one poisoned command cannot take its
+neighbours down. Trying again is safe whatever happened to the first try: a command that came through is found under its
+id and answered as stored.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Final
+
+import structlog
+
+from transaction_service.domain.account import SYSTEM_PREFIX, system_account
+from transaction_service.domain.failure import InvariantViolation
+from transaction_service.domain.identity import account_id
+from transaction_service.domain.ledger import Book, check_group, decide
+from transaction_service.domain.movement import Answer, Movement
+from transaction_service.ports import Conflict, LockTimeout, PostingStore, StoreUnavailable
+from transaction_service.posting import metrics
+from transaction_service.posting.queue import Contention, Expired, LedgerUnavailable, PostingQueue, Ticket
+
+log = structlog.stdlib.get_logger()
+
+GROUP_ATTEMPTS: Final = 2
+
+Result = Answer | Exception
+Deliver = Callable[[Sequence[tuple[Ticket, Result]]], None]
+
+
+class PostingLane:
+    """Posts groups until the queue is closed and empty."""
+
+    def __init__(self, queue: PostingQueue, store: PostingStore, group_max: int, deliver: Deliver) -> None:
+        """`deliver` is called on the lane's thread, once a group."""
+        self._queue = queue
+        self._store = store
+        self._group_max = group_max
+        self._deliver = deliver
+        self._opened: set[str] = set()
+        self._thread = threading.Thread(target=self._run, name="posting-lane", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self) -> None:
+        """Returns when everything that was taken is answered. Close the queue first."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        while group := self._queue.take(self._group_max):
+            waiting = [ticket for ticket in group if not ticket.abandoned()]
+            results = dict(zip(map(id, waiting), self.post([t.movement for t in waiting]), strict=True))
+            self._deliver([(ticket, results.get(id(ticket), Expired())) for ticket in group])
+        self._store.close()
+
+    def post(self, movements: Sequence[Movement]) -> list[Result]:
+        """One result for each, in their order. Never raises."""
+        if not movements:
+            return []
+        started = monotonic()
+        results = self._whole(movements)
+        metrics.GROUP_SECONDS.observe(monotonic() - started)
+        metrics.GROUP_SIZE.observe(len(movements))
+        return results
+
+    def _whole(self, movements: Sequence[Movement]) -> list[Result]:
+        error: Exception = Contention()
+        for _ in range(GROUP_ATTEMPTS):
+            try:
+                return list(self._attempt(movements, patient=True))
+            except Conflict as conflict:
+                metrics.GROUP_RETRIES.labels("conflict").inc()
+                error = conflict
+            except StoreUnavailable as unavailable:
+                metrics.GROUP_RETRIES.labels("unavailable").inc()
+                error = unavailable
+            except Exception as unknown:  # noqa: BLE001 - told and counted where it stands alone
+                metrics.GROUP_RETRIES.labels("failed").inc()
+                error = unknown
+                break
+        if isinstance(error, StoreUnavailable):
+            log.error("ledger_unavailable", group_size=len(movements), error=str(error))
+            return [LedgerUnavailable() for _ in movements]
+        log.warning("group_split", group_size=len(movements), error=repr(error))
+        return [self._alone(movement) for movement in movements]
+
+    def _alone(self, movement: Movement) -> Result:
+        """Impatient, so that an account that somebody else holds delays its own callers and not all."""
+        try:
+            return self._attempt([movement], patient=False)[0]
+        except (Conflict, LockTimeout):
+            return Contention()
+        except StoreUnavailable:
+            return LedgerUnavailable()
+        except InvariantViolation as violation:
+            metrics.INVARIANT_VIOLATIONS.inc()
+            log.critical("invariant_violation", transaction=movement.id, error=str(violation))
+            return violation
+        except Exception as error:
+            log.exception("posting_failed", transaction=movement.id)
+            return error
+
+    def _attempt(self, movements: Sequence[Movement], *, patient: bool) -> list[Answer]:
+        names = {m.source for m in movements} | {m.destination for m in movements}
+        self._open_system_accounts(names)
+        locked = self._store.lock(names, {m.id for m in movements}, patient=patient)
+        try:
+            book = Book(locked.accounts, locked.known, locked.now)
+            before = {account.id: account.balance for account in locked.accounts.values()}
+            answers = [decide(book, movement) for movement in movements]
+            check_group(book, before)
+        except BaseException:
+            self._store.roll_back()
+            raise
+        if book.decided:
+            self._store.write(book)
+        else:
+            self._store.roll_back()
+        return answers
+
+    def _open_system_accounts(self, names: set[str]) -> None:
+        """On first use, before the group's locks: no lock is ever taken out of order."""
+        new = sorted(n for n in names - self._opened if n.startswith(SYSTEM_PREFIX))
+        if new:
+            self._store.open_system_accounts([system_account(name, account_id(name)) for name in new])
+            self._opened.update(new)
