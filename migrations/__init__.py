@@ -1,0 +1,1 @@
+"""Alembic's two trees, one per schema, and the services' roles: `python -m migrations --help`."""

@@ -1,0 +1,21 @@
+"""What tests of more than one kind use: a real PostgreSQL."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kit.postgres import Database, Server, running_server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """A PostgreSQL server for the whole session."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def database(postgres_server: Server) -> Iterator[Database]:
+    """A fresh, migrated, empty database for the tests of one file."""
+    with postgres_server.fresh_database() as fresh:
+        yield fresh
