@@ -27,7 +27,7 @@ def to_account(row: Sequence[Any]) -> Account:
     (id_, name, owner, currency, kind, state, balance, held, floor, version, revision) = row[:11]
     limits, usage = NO_LIMITS, NOTHING_USED
     if row[11:19] != _NO_LIMITS_ROW or floor:
-        limits = Limits(*row[11:15], credit=-(floor or 0))
+        limits = Limits(row[11], row[12], row[13], row[14], -(floor or 0))
         usage = Usage(*row[15:19])
     return Account(
         id_, name, owner, currency, KINDS[kind], STATES[state], balance, held, floor, version, revision, limits, usage

@@ -136,9 +136,9 @@ class TransactionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTransactions(self, request, context):
-        """Lists transactions, the newest first.
+        """Lists transactions, the newest first. A wallet that does not exist may have some: attempts to pay it, or out of it.
 
-        Reasons: INVALID_PAGE_TOKEN, ACCOUNT_NOT_FOUND.
+        Reasons: INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,7 +147,7 @@ class TransactionServiceServicer:
     def ListEntries(self, request, context):
         """Lists what came into a wallet and went out of it, with the balance after each: a statement.
 
-        Reasons: INVALID_PAGE_TOKEN, ACCOUNT_NOT_FOUND.
+        Reasons: INVALID_PAGE_TOKEN, WALLET_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,7 +156,7 @@ class TransactionServiceServicer:
     def GetBalance(self, request, context):
         """Reads what a wallet has.
 
-        Reasons: ACCOUNT_NOT_FOUND.
+        Reasons: WALLET_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -68,19 +68,19 @@ class TransactionServiceStub:
     Reasons: TRANSACTION_NOT_FOUND.
     """
     ListTransactions: _grpc.UnaryUnaryMultiCallable[_transaction_service_pb2.ListTransactionsRequest, _transaction_service_pb2.ListTransactionsResponse]
-    """Lists transactions, the newest first.
+    """Lists transactions, the newest first. A wallet that does not exist may have some: attempts to pay it, or out of it.
 
-    Reasons: INVALID_PAGE_TOKEN, ACCOUNT_NOT_FOUND.
+    Reasons: INVALID_PAGE_TOKEN.
     """
     ListEntries: _grpc.UnaryUnaryMultiCallable[_transaction_service_pb2.ListEntriesRequest, _transaction_service_pb2.ListEntriesResponse]
     """Lists what came into a wallet and went out of it, with the balance after each: a statement.
 
-    Reasons: INVALID_PAGE_TOKEN, ACCOUNT_NOT_FOUND.
+    Reasons: INVALID_PAGE_TOKEN, WALLET_NOT_FOUND.
     """
     GetBalance: _grpc.UnaryUnaryMultiCallable[_transaction_service_pb2.GetBalanceRequest, _transaction_service_pb2.GetBalanceResponse]
     """Reads what a wallet has.
 
-    Reasons: ACCOUNT_NOT_FOUND.
+    Reasons: WALLET_NOT_FOUND.
     """
 
 @_typing.type_check_only
@@ -123,19 +123,19 @@ class TransactionServiceAsyncStub(TransactionServiceStub):
     Reasons: TRANSACTION_NOT_FOUND.
     """
     ListTransactions: _aio.UnaryUnaryMultiCallable[_transaction_service_pb2.ListTransactionsRequest, _transaction_service_pb2.ListTransactionsResponse]  # type: ignore[assignment]
-    """Lists transactions, the newest first.
+    """Lists transactions, the newest first. A wallet that does not exist may have some: attempts to pay it, or out of it.
 
-    Reasons: INVALID_PAGE_TOKEN, ACCOUNT_NOT_FOUND.
+    Reasons: INVALID_PAGE_TOKEN.
     """
     ListEntries: _aio.UnaryUnaryMultiCallable[_transaction_service_pb2.ListEntriesRequest, _transaction_service_pb2.ListEntriesResponse]  # type: ignore[assignment]
     """Lists what came into a wallet and went out of it, with the balance after each: a statement.
 
-    Reasons: INVALID_PAGE_TOKEN, ACCOUNT_NOT_FOUND.
+    Reasons: INVALID_PAGE_TOKEN, WALLET_NOT_FOUND.
     """
     GetBalance: _aio.UnaryUnaryMultiCallable[_transaction_service_pb2.GetBalanceRequest, _transaction_service_pb2.GetBalanceResponse]  # type: ignore[assignment]
     """Reads what a wallet has.
 
-    Reasons: ACCOUNT_NOT_FOUND.
+    Reasons: WALLET_NOT_FOUND.
     """
 
 class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -205,9 +205,9 @@ class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _transaction_service_pb2.ListTransactionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_transaction_service_pb2.ListTransactionsResponse, _abc.Awaitable[_transaction_service_pb2.ListTransactionsResponse]]:
-        """Lists transactions, the newest first.
+        """Lists transactions, the newest first. A wallet that does not exist may have some: attempts to pay it, or out of it.
 
-        Reasons: INVALID_PAGE_TOKEN, ACCOUNT_NOT_FOUND.
+        Reasons: INVALID_PAGE_TOKEN.
         """
 
     @_abc_1.abstractmethod
@@ -218,7 +218,7 @@ class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_transaction_service_pb2.ListEntriesResponse, _abc.Awaitable[_transaction_service_pb2.ListEntriesResponse]]:
         """Lists what came into a wallet and went out of it, with the balance after each: a statement.
 
-        Reasons: INVALID_PAGE_TOKEN, ACCOUNT_NOT_FOUND.
+        Reasons: INVALID_PAGE_TOKEN, WALLET_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -229,7 +229,7 @@ class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_transaction_service_pb2.GetBalanceResponse, _abc.Awaitable[_transaction_service_pb2.GetBalanceResponse]]:
         """Reads what a wallet has.
 
-        Reasons: ACCOUNT_NOT_FOUND.
+        Reasons: WALLET_NOT_FOUND.
         """
 
 def add_TransactionServiceServicer_to_server(servicer: TransactionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

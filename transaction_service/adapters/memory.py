@@ -1,0 +1,126 @@
+"""The same ports in memory: the ledger without a database, for rules that are to be tried fast.
+
+A write is visible whole or not at all; a lock is one for the whole ledger.
+"""
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import chain
+
+from transaction_service.domain.account import Account, Change
+from transaction_service.domain.failure import Failure
+from transaction_service.domain.ledger import Book
+from transaction_service.domain.movement import Entry, Transaction
+from transaction_service.ports import Line, Locked, Position, TransactionFilter
+
+
+@dataclass
+class Memory:
+    """What the three adapters share. Time stands still unless `clock` moves it."""
+
+    clock: Callable[[], datetime]
+    accounts: dict[str, Account] = field(default_factory=dict)
+    transactions: dict[str, Transaction] = field(default_factory=dict)
+    entries: dict[str, list[Entry]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class MemoryPostingStore:
+    """Fills transaction_service.ports.PostingStore."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+
+    def open_system_accounts(self, accounts: Sequence[Account]) -> None:
+        with self._memory.lock:
+            for account in accounts:
+                self._memory.accounts.setdefault(account.name, account)
+
+    def lock(self, names: Collection[str], ids: Collection[str], *, patient: bool) -> Locked:  # noqa: ARG002 - as the port
+        self._memory.lock.acquire()
+        accounts = {name: copy(self._memory.accounts[name]) for name in names if name in self._memory.accounts}
+        known = {id_: self._memory.transactions[id_] for id_ in ids if id_ in self._memory.transactions}
+        posted = chain.from_iterable(self._memory.entries.get(a.id, ())[-1:] for a in accounts.values())
+        return Locked(accounts, known, max([self._memory.clock(), *(e.post_time for e in posted)]))
+
+    def write(self, book: Book) -> None:
+        self._memory.transactions |= book.decided
+        for entry in book.entries:
+            self._memory.entries.setdefault(entry.account_id, []).append(entry)
+        self._memory.accounts |= book.changed
+        self._memory.lock.release()
+
+    def roll_back(self) -> None:
+        self._memory.lock.release()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class MemoryAccounts:
+    """Fills transaction_service.ports.Accounts."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+
+    async def open(self, account: Account) -> Account:
+        with self._memory.lock:
+            return copy(self._memory.accounts.setdefault(account.name, account))
+
+    async def get(self, names: Sequence[str]) -> list[Account]:
+        with self._memory.lock:
+            return [copy(self._memory.accounts[name]) for name in set(names) if name in self._memory.accounts]
+
+    async def change(self, name: str, rule: Callable[[Account], Change]) -> Account | Failure | None:
+        with self._memory.lock:
+            account = self._memory.accounts.get(name)
+            if account is None:
+                return None
+            change = rule(account)
+            if isinstance(change, Account):
+                self._memory.accounts[name] = account = change
+            return change if isinstance(change, Failure) else copy(account)
+
+
+class MemoryLedgerReader:
+    """Fills transaction_service.ports.LedgerReader."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+
+    async def transaction(self, transaction_id: str) -> Transaction | None:
+        return self._memory.transactions.get(transaction_id)
+
+    async def transactions(
+        self, wanted: TransactionFilter, after: Position | None, limit: int
+    ) -> tuple[list[Transaction], Position | None]:
+        skipped = after[0] if after else 0
+        # Kept in the order they were decided: reversed is the newest first.
+        found = [t for t in reversed(self._memory.transactions.values()) if _matches(t, wanted)]
+        end = skipped + limit
+        return found[skipped:end], [end] if len(found) > end else None
+
+    async def entries(
+        self, account: Account, after: Position | None, limit: int, *, newest_first: bool
+    ) -> tuple[list[Line], Position | None]:
+        skipped = after[0] if after else 0
+        entries = self._memory.entries.get(account.id, [])
+        entries = entries[::-1] if newest_first else entries
+        end = skipped + limit
+        lines = [Line(e, self._memory.transactions[e.transaction_id]) for e in entries[skipped:end]]
+        return lines, [end] if len(entries) > end else None
+
+
+def _matches(transaction: Transaction, wanted: TransactionFilter) -> bool:
+    movement = transaction.movement
+    return (
+        wanted.account in ("", movement.source, movement.destination)
+        and wanted.state in (None, transaction.state)
+        and wanted.kind in (None, movement.kind)
+        and wanted.external_reference in ("", movement.external_reference)
+        and (wanted.start is None or wanted.start <= transaction.create_time)
+        and (wanted.end is None or transaction.create_time < wanted.end)
+    )

@@ -1,0 +1,69 @@
+"""The only wiring: settings in, a serving process out."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+from specie.transaction.v1 import (
+    add_AccountServiceServicer_to_server,
+    add_TransactionServiceServicer_to_server,
+)
+
+from service_kit.database import Database
+from service_kit.server import Application
+from service_kit.server import serve as serve_application
+from transaction_service.adapters.accounts import SqlAccounts
+from transaction_service.adapters.posting_store import PostgresPostingStore
+from transaction_service.adapters.reader import SqlLedgerReader
+from transaction_service.posting import metrics
+from transaction_service.posting.lane import PostingLane, Result
+from transaction_service.posting.queue import PostingQueue, Ticket
+from transaction_service.rpc.account_servicer import AccountServicer
+from transaction_service.rpc.transaction_servicer import TransactionServicer
+from transaction_service.settings import TransactionSettings
+
+
+async def serve(settings: TransactionSettings) -> None:
+    """Returns after a clean stop."""
+    await serve_application(build(settings), settings)
+
+
+def build(settings: TransactionSettings) -> Application:
+    """Starts the lanes. Call it on the running event loop, whose callers the lanes will answer."""
+    database = Database(settings, "specie transaction reads")
+    accounts, reader = SqlAccounts(database), SqlLedgerReader(database)
+    queue = PostingQueue(settings.queue_length)
+    metrics.QUEUE_LENGTH.set_function(lambda: len(queue))
+    lanes = [start_lane(queue, settings, asyncio.get_running_loop()) for _ in range(settings.lanes)]
+    servicer, internal = TransactionServicer(queue, reader, accounts), AccountServicer(accounts)
+
+    async def close() -> None:
+        queue.close()
+        for lane in lanes:
+            await asyncio.to_thread(lane.join)
+        await asyncio.to_thread(database.close)
+
+    return Application(
+        servicers={
+            "specie.transaction.v1.TransactionService": partial(add_TransactionServiceServicer_to_server, servicer),
+            "specie.transaction.v1.AccountService": partial(add_AccountServiceServicer_to_server, internal),
+        },
+        check=database.ping,
+        background=(),
+        close=close,
+    )
+
+
+def start_lane(queue: PostingQueue, settings: TransactionSettings, loop: asyncio.AbstractEventLoop) -> PostingLane:
+    def deliver(results: Sequence[tuple[Ticket, Result]]) -> None:
+        loop.call_soon_threadsafe(_resolve, results)
+
+    store = PostgresPostingStore(settings.database_dsn.get_secret_value(), settings.statement_timeout_seconds)
+    lane = PostingLane(queue, store, settings.group_max, deliver)
+    lane.start()
+    return lane
+
+
+def _resolve(results: Sequence[tuple[Ticket, Result]]) -> None:
+    for ticket, result in results:
+        ticket.resolve(result)

@@ -1,0 +1,1 @@
+"""The contract's face: thin servicers, conversion, and the words of errors."""

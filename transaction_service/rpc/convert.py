@@ -1,0 +1,135 @@
+"""Between the contract's messages and the domain's values."""
+
+from datetime import datetime
+from functools import lru_cache
+from zoneinfo import ZoneInfoNotFoundError
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from specie.transaction.v1 import Account as AccountMessage
+from specie.transaction.v1 import Entry as EntryMessage
+from specie.transaction.v1 import Transaction as TransactionMessage
+from specie.transaction.v1.account_service_pb2 import AccountKind as KindMessage
+from specie.transaction.v1.account_service_pb2 import AccountState as StateMessage
+from specie.type.v1 import Balance, Money
+from specie.type.v1 import Limits as LimitsMessage
+
+from service_kit.status import Refusal, to_status
+from transaction_service.domain.account import Account, AccountKind, AccountState, Limits, zone
+from transaction_service.domain.identity import account_id
+from transaction_service.domain.movement import Transaction
+from transaction_service.ports import Line
+from transaction_service.rpc.errors import check_currency, to_refusal
+
+
+def transaction_name(transaction_id: str) -> str:
+    return f"transactions/{transaction_id}"
+
+
+@lru_cache(64)
+def _timestamp(time: datetime) -> Timestamp:
+    """All transactions of a group have the same time, so most are made once. Never change what it returns."""
+    message = Timestamp()
+    message.FromDatetime(time)
+    return message
+
+
+def transaction_message(transaction: Transaction) -> TransactionMessage:
+    movement = transaction.movement
+    message = TransactionMessage(
+        name=transaction_name(movement.id),
+        kind=movement.kind.value,
+        state=transaction.state.value,
+        source=movement.source,
+        destination=movement.destination,
+        amount=Money(currency_code=movement.currency, minor_units=movement.amount),
+        description=movement.description,
+        external_reference=movement.external_reference,
+        labels=movement.labels,
+        principal=movement.principal,
+        request_id=movement.request_id,
+        trace_id=movement.trace_id,
+        create_time=_timestamp(transaction.create_time),
+    )
+    if transaction.post_time is not None:
+        message.post_time.CopyFrom(_timestamp(transaction.post_time))
+    if transaction.failure is not None:
+        message.error.CopyFrom(to_status(to_refusal(transaction.failure, {"transaction": message.name})))
+    return message
+
+
+def entry_message(line: Line, account: Account) -> EntryMessage:
+    entry, movement = line
+    moved = movement.movement
+    return EntryMessage(
+        wallet=account.name,
+        sequence=entry.sequence,
+        transaction=transaction_name(entry.transaction_id),
+        kind=moved.kind.value,
+        counterparty=moved.destination if moved.source == account.name else moved.source,
+        description=moved.description,
+        amount=Money(currency_code=account.currency, minor_units=entry.amount),
+        balance=Money(currency_code=account.currency, minor_units=entry.balance),
+        post_time=_timestamp(entry.post_time),
+    )
+
+
+def balance_message(account: Account) -> Balance:
+    return Balance(
+        posted=Money(currency_code=account.currency, minor_units=account.balance),
+        held=Money(currency_code=account.currency, minor_units=account.held),
+        available=Money(currency_code=account.currency, minor_units=account.available),
+        version=account.version,
+    )
+
+
+def account_message(account: Account) -> AccountMessage:
+    limits = account.limits
+    return AccountMessage(
+        name=account.name,
+        owner=account.owner,
+        currency_code=account.currency,
+        kind=KindMessage.Name(account.kind.value),
+        state=StateMessage.Name(account.state.value),
+        limits=LimitsMessage(
+            max_minor_units_per_transaction=limits.per_transaction,
+            max_minor_units_per_day=limits.per_day,
+            max_debits_per_hour=limits.debits_per_hour,
+            time_zone=limits.time_zone,
+            credit_minor_units=limits.credit,
+        ),
+        balance=balance_message(account),
+        revision=account.revision,
+    )
+
+
+def to_limits(message: LimitsMessage) -> Limits:
+    """Raises Refusal UNKNOWN_TIME_ZONE."""
+    name = message.time_zone or "UTC"
+    try:
+        zone(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise Refusal("UNKNOWN_TIME_ZONE", f"there is no time zone {name}", {"time_zone": name}) from None
+    return Limits(
+        message.max_minor_units_per_transaction,
+        message.max_minor_units_per_day,
+        message.max_debits_per_hour,
+        name,
+        message.credit_minor_units,
+    )
+
+
+def to_account(message: AccountMessage) -> Account:
+    """A new account as asked for. Raises Refusal UNKNOWN_CURRENCY, UNKNOWN_TIME_ZONE."""
+    check_currency(message.currency_code)
+    limits = to_limits(message.limits)
+    return Account(
+        id=account_id(message.name),
+        name=message.name,
+        owner=message.owner,
+        currency=message.currency_code,
+        kind=AccountKind(message.kind),
+        state=AccountState.OPEN,
+        floor=-limits.credit,
+        revision=message.revision,
+        limits=limits,
+    )

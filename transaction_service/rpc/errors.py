@@ -1,0 +1,66 @@
+"""What each failure says to a caller. The reason's code stands in the contract, the words stand here."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from iso4217 import Currency
+
+from service_kit.status import Refusal
+from transaction_service.domain.failure import Failure, Reason
+from transaction_service.posting.queue import Contention, Expired, LedgerUnavailable, QueueClosed, QueueFull
+
+RETRY_AFTER_SECONDS: Final = 1.0
+
+MESSAGES: Final[Mapping[Reason, str]] = {
+    Reason.SAME_WALLET: "source and destination are both {wallet}; name two wallets",
+    Reason.REQUEST_ID_REUSED: "request id {request_id} was used for another request; use a new one for a new request",
+    Reason.SOURCE_NOT_FOUND: "there is no {wallet} to pay from",
+    Reason.DESTINATION_NOT_FOUND: "there is no {wallet} to pay to",
+    Reason.NOT_A_PROVIDER: "{wallet} is not a provider's wallet",
+    Reason.CURRENCY_MISMATCH: "{wallet} holds {wallet_currency}, not {currency}",
+    Reason.SOURCE_CLOSED: "{wallet} is closed and cannot pay",
+    Reason.SOURCE_FROZEN: "{wallet} is frozen and cannot pay; unfreeze it first",
+    Reason.DESTINATION_CLOSED: "{wallet} is closed and cannot be paid",
+    Reason.TRANSACTION_LIMIT_EXCEEDED: "{amount} is above the {limit} that one debit of {wallet} may have",
+    Reason.HOURLY_COUNT_EXCEEDED: "{wallet} has made {used} of {limit} debits of this hour; it goes on at {resets_at}",
+    Reason.DAILY_LIMIT_EXCEEDED: "{wallet} has used {used} of the day's {limit}, {amount} is too much until {resets_at}",
+    Reason.INSUFFICIENT_FUNDS: "{wallet} has {available} available and needs {amount}",
+    Reason.BALANCE_OVERFLOW: "the balance of {wallet} would leave the range of 64 bits",
+    Reason.ACCOUNT_NOT_FOUND: "there is no account {account}",
+    Reason.ACCOUNT_ALREADY_EXISTS: "there is an account {account} with another owner, currency or kind",
+    Reason.STALE_REVISION: "{account} is at revision {revision} already",
+    Reason.WALLET_STATE: "{wallet} is {state}, which does not allow this",
+    Reason.WALLET_NOT_EMPTY: "{wallet} has a balance of {posted} and holds of {held}; bring both to 0 before closing it",
+    Reason.FLOOR_ABOVE_BALANCE: "{wallet} has {available} available, below what a credit line of {credit} allows",
+}
+
+
+def to_refusal(failure: Failure, extra: Mapping[str, str] | None = None) -> Refusal:
+    """The failure as an error. `extra` metadata is not part of the message."""
+    message = MESSAGES[failure.reason].format_map(failure.metadata)
+    return Refusal(failure.reason.value, message, {**failure.metadata, **(extra or {})})
+
+
+def not_posted(error: Exception) -> Exception:
+    """Why a command has no answer, as an error; what it does not know it gives back."""
+    match error:
+        case QueueFull():
+            text = "too many transfers are waiting; send this one again later"
+            return Refusal("OVERLOADED", text, retry_after_seconds=RETRY_AFTER_SECONDS)
+        case QueueClosed() | LedgerUnavailable():
+            text = "the ledger cannot be reached; the same call with the same request id tells what became of it"
+            return Refusal("UNAVAILABLE", text, retry_after_seconds=RETRY_AFTER_SECONDS)
+        case Contention():
+            return Refusal("CONTENTION", "others held the same wallets for too long; send this call again")
+        case Expired():
+            return Refusal("DEADLINE_EXCEEDED", "the call's time was up before its turn came; it had no effect")
+    return error
+
+
+def check_currency(code: str) -> None:
+    """Raises Refusal UNKNOWN_CURRENCY for what ISO 4217 does not list."""
+    if code not in _CURRENCIES:
+        raise Refusal("UNKNOWN_CURRENCY", f"ISO 4217 has no currency {code}", {"currency": code})
+
+
+_CURRENCIES: Final = frozenset(currency.code for currency in Currency)

@@ -1,0 +1,21 @@
+"""What transaction_service can be told through the environment, as SPECIE_TRANSACTION_*."""
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from service_kit.settings import Port, ServiceSettings
+
+
+class TransactionSettings(ServiceSettings):
+    """The environment is read when it is made."""
+
+    model_config = SettingsConfigDict(env_prefix="SPECIE_TRANSACTION_")
+
+    port: Port = Field(default=50061, description="The first worker's port; worker i listens on port + i")
+    lanes: int = Field(
+        default=1, ge=1, le=16, description="Posting lanes a worker; more workers scale better than more lanes"
+    )
+    group_max: int = Field(default=1000, ge=1, le=10_000, description="Commands that one commit takes at the most")
+    queue_length: int = Field(
+        default=5000, ge=1, le=1_000_000, description="Commands that may wait; beyond it RESOURCE_EXHAUSTED"
+    )
