@@ -179,7 +179,7 @@ def _id(transaction: Transaction) -> str:
 def _entries(entries: Sequence[Entry], now: datetime) -> list[Any]:
     return [
         _plain([e.account_id for e in entries]),
-        _numbers([e.sequence for e in entries]),
+        _numbers([e.seq for e in entries]),
         _plain([e.transaction_id for e in entries]),
         _numbers([e.amount for e in entries]),
         _numbers([e.balance for e in entries]),

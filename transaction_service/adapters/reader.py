@@ -19,14 +19,8 @@ from transaction_service.domain.movement import Entry, Transaction, TransactionS
 from transaction_service.ports import Line, Position, TransactionFilter
 
 _COLUMNS = [transaction.c[name.strip()] for name in statements.TRANSACTION_COLUMNS.split(",")]
-_ENTRY_COLUMNS = [
-    entry.c.account_id,
-    entry.c.seq,
-    entry.c.transaction_id,
-    entry.c.amount,
-    entry.c.balance,
-    entry.c.post_time,
-]
+_ENTRY_COLUMNS = [entry.c[name] for name in Entry._fields]
+_OF_ENTRY = entry.join(transaction, transaction.c.id == entry.c.transaction_id)
 
 Page = tuple[list[Transaction], Position | None]
 
@@ -53,9 +47,7 @@ class SqlLedgerReader:
     async def entries(
         self, account: Account, after: Position | None, limit: int, *, newest_first: bool
     ) -> tuple[list[Line], Position | None]:
-        wanted = select(*_ENTRY_COLUMNS, *_COLUMNS).join_from(
-            entry, transaction, transaction.c.id == entry.c.transaction_id
-        )
+        wanted = select(*_ENTRY_COLUMNS, *_COLUMNS).select_from(_OF_ENTRY)
         wanted = wanted.where(entry.c.account_id == account.id)
         if after is not None:
             wanted = wanted.where(entry.c.seq < after[0] if newest_first else entry.c.seq > after[0])
@@ -67,7 +59,7 @@ class SqlLedgerReader:
 
         lines = await self._database.run(work)
         more = len(lines) > limit
-        return lines[:limit], [lines[limit - 1].entry.sequence] if more else None
+        return lines[:limit], [lines[limit - 1].entry.seq] if more else None
 
 
 def _of_all(connection: Connection, wanted: TransactionFilter, after: Position | None, limit: int) -> Page:
@@ -98,7 +90,7 @@ def _posted(
 ) -> list[tuple[int, Transaction]]:
     if wanted.state not in (None, TransactionState.POSTED):
         return []
-    query = select(entry.c.seq, *_COLUMNS).join_from(entry, transaction, transaction.c.id == entry.c.transaction_id)
+    query = select(entry.c.seq, *_COLUMNS).select_from(_OF_ENTRY)
     query = query.where(entry.c.account_id == account_id(wanted.account), entry.c.seq < seq_before)
     query = query.where(*_conditions(wanted)).order_by(entry.c.seq.desc()).limit(limit + 1)
     return [(row[0], to_transaction(row[1:])) for row in connection.execute(query)]

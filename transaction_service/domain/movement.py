@@ -99,10 +99,10 @@ class Transaction(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What a transaction did to one account. `sequence` is the account's version after it, `balance` its balance."""
+    """What a transaction did to one account. `seq` is the account's version after it, `balance` its balance."""
 
     account_id: str
-    sequence: int
+    seq: int
     transaction_id: str
     amount: int
     balance: int

@@ -1,15 +1,15 @@
 """Between the contract's messages and the domain's values."""
 
 from datetime import datetime
+from enum import IntEnum
 from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfoNotFoundError
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from specie.transaction.v1 import Account as AccountMessage
 from specie.transaction.v1 import Entry as EntryMessage
 from specie.transaction.v1 import Transaction as TransactionMessage
-from specie.transaction.v1.account_service_pb2 import AccountKind as KindMessage
-from specie.transaction.v1.account_service_pb2 import AccountState as StateMessage
 from specie.type.v1 import Balance, Money
 from specie.type.v1 import Limits as LimitsMessage
 
@@ -25,6 +25,11 @@ def transaction_name(transaction_id: str) -> str:
     return f"transactions/{transaction_id}"
 
 
+def _number(value: IntEnum) -> Any:  # noqa: ANN401 - the generated types of enum numbers exist for type checkers only
+    """The domain's numbers are the contract's."""
+    return value.value
+
+
 @lru_cache(64)
 def _timestamp(time: datetime) -> Timestamp:
     """All transactions of a group have the same time, so most are made once. Never change what it returns."""
@@ -37,8 +42,8 @@ def transaction_message(transaction: Transaction) -> TransactionMessage:
     movement = transaction.movement
     message = TransactionMessage(
         name=transaction_name(movement.id),
-        kind=movement.kind.value,
-        state=transaction.state.value,
+        kind=_number(movement.kind),
+        state=_number(transaction.state),
         source=movement.source,
         destination=movement.destination,
         amount=Money(currency_code=movement.currency, minor_units=movement.amount),
@@ -62,9 +67,9 @@ def entry_message(line: Line, account: Account) -> EntryMessage:
     moved = movement.movement
     return EntryMessage(
         wallet=account.name,
-        sequence=entry.sequence,
+        sequence=entry.seq,
         transaction=transaction_name(entry.transaction_id),
-        kind=moved.kind.value,
+        kind=_number(moved.kind),
         counterparty=moved.destination if moved.source == account.name else moved.source,
         description=moved.description,
         amount=Money(currency_code=account.currency, minor_units=entry.amount),
@@ -88,8 +93,8 @@ def account_message(account: Account) -> AccountMessage:
         name=account.name,
         owner=account.owner,
         currency_code=account.currency,
-        kind=KindMessage.Name(account.kind.value),
-        state=StateMessage.Name(account.state.value),
+        kind=_number(account.kind),
+        state=_number(account.state),
         limits=LimitsMessage(
             max_minor_units_per_transaction=limits.per_transaction,
             max_minor_units_per_day=limits.per_day,

@@ -23,14 +23,14 @@ MESSAGES: Final[Mapping[Reason, str]] = {
     Reason.DESTINATION_CLOSED: "{wallet} is closed and cannot be paid",
     Reason.TRANSACTION_LIMIT_EXCEEDED: "{amount} is above the {limit} that one debit of {wallet} may have",
     Reason.HOURLY_COUNT_EXCEEDED: "{wallet} has made {used} of {limit} debits of this hour; it goes on at {resets_at}",
-    Reason.DAILY_LIMIT_EXCEEDED: "{wallet} has used {used} of the day's {limit}, {amount} is too much until {resets_at}",
+    Reason.DAILY_LIMIT_EXCEEDED: "{wallet} has used {used} of the day's {limit}; {amount} waits until {resets_at}",
     Reason.INSUFFICIENT_FUNDS: "{wallet} has {available} available and needs {amount}",
     Reason.BALANCE_OVERFLOW: "the balance of {wallet} would leave the range of 64 bits",
     Reason.ACCOUNT_NOT_FOUND: "there is no account {account}",
     Reason.ACCOUNT_ALREADY_EXISTS: "there is an account {account} with another owner, currency or kind",
     Reason.STALE_REVISION: "{account} is at revision {revision} already",
     Reason.WALLET_STATE: "{wallet} is {state}, which does not allow this",
-    Reason.WALLET_NOT_EMPTY: "{wallet} has a balance of {posted} and holds of {held}; bring both to 0 before closing it",
+    Reason.WALLET_NOT_EMPTY: "{wallet} has a balance of {posted} and holds of {held}; both must be 0 to close it",
     Reason.FLOOR_ABOVE_BALANCE: "{wallet} has {available} available, below what a credit line of {credit} allows",
 }
 
