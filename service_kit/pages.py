@@ -26,15 +26,21 @@ def encode(position: list[Any], *filters: object) -> str:
 
 
 def decode(token: str, *filters: object) -> list[Any]:
-    """The position in the token. Raises Refusal INVALID_PAGE_TOKEN when it was not made with these filters."""
+    """The position in the token. Raises Refusal INVALID_PAGE_TOKEN when it was not made with these filters.
+
+    Anyone can make a seal, so the position may be any JSON value: whoever reads it raises `refused` for a strange one.
+    """
     try:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
-        raise _refused() from None
+        raise refused() from None
     seal, body = raw[:_SEAL_BYTES], raw[_SEAL_BYTES:]
     if seal != _seal(body, filters):
-        raise _refused()
-    position: list[Any] = orjson.loads(body)
+        raise refused()
+    try:
+        position: list[Any] = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise refused() from None
     return position
 
 
@@ -44,7 +50,8 @@ def _seal(body: bytes, filters: tuple[object, ...]) -> bytes:
     return blake2b(body + b"\0" + repr(filters).encode(), digest_size=_SEAL_BYTES).digest()
 
 
-def _refused() -> Refusal:
+def refused() -> Refusal:
+    """A token that this service did not make for this query."""
     return Refusal(
         "INVALID_PAGE_TOKEN",
         "the page token was not made for this query; use next_page_token as it was sent, with the same filters",
