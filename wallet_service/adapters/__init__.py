@@ -1,0 +1,1 @@
+"""PostgreSQL, memory and gRPC behind the ports."""

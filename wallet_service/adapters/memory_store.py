@@ -1,0 +1,95 @@
+"""Wallets in memory: what the port means, in the fewest words. Used where a test needs no database."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
+
+from wallet_service.domain.wallet import NewWallet, Wallet, WalletState
+from wallet_service.ports import (
+    LEASE_DOUBLINGS_MAX,
+    UNFINISHED_DUE_SECONDS,
+    Due,
+    Inserted,
+    NameTaken,
+    SameRequestId,
+)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class _Row:
+    wallet: Wallet
+    due_time: datetime | None
+    due_attempts: int = 0
+
+
+class MemoryWalletStore:
+    """Implements WalletStore. No method awaits anything, so each happens at once."""
+
+    def __init__(self, due_seconds: float = UNFINISHED_DUE_SECONDS, now: Callable[[], datetime] = _now) -> None:
+        self._rows: dict[str, _Row] = {}
+        self._due_seconds = due_seconds
+        self._now = now
+
+    async def insert(self, new: NewWallet) -> Inserted | SameRequestId | NameTaken:
+        if new.request_id is not None:
+            for row in self._rows.values():
+                if (row.wallet.principal, row.wallet.request_id) == (new.principal, new.request_id):
+                    return SameRequestId(row.wallet)
+        if new.name in self._rows:
+            return NameTaken()
+        now = self._now()
+        given = {field.name: getattr(new, field.name) for field in fields(NewWallet)}
+        wallet = Wallet(**given, state=WalletState.CREATING, revision=1, create_time=now, update_time=now)
+        self._rows[new.name] = _Row(wallet, self._due(wallet))
+        return Inserted(wallet)
+
+    async def get(self, name: str) -> Wallet | None:
+        row = self._rows.get(name)
+        return None if row is None else row.wallet
+
+    async def get_many(self, names: Sequence[str]) -> dict[str, Wallet]:
+        return {name: self._rows[name].wallet for name in names if name in self._rows}
+
+    async def page(self, owner: str, state: WalletState | None, after: str, count: int) -> list[Wallet]:
+        wanted = [
+            row.wallet
+            for name, row in sorted(self._rows.items())
+            if name > after and owner in {"", row.wallet.owner} and state in {None, row.wallet.state}
+        ]
+        return wanted[:count]
+
+    async def replace(self, changed: Wallet) -> Wallet | None:
+        row = self._rows.get(changed.name)
+        if row is None or row.wallet.revision != changed.revision:
+            return None
+        stored = replace(
+            row.wallet,
+            particulars=changed.particulars,
+            state=changed.state,
+            attempt=changed.attempt,
+            turned_down=changed.turned_down,
+            update_revision=changed.update_revision,
+            revision=changed.revision + 1,
+            update_time=self._now(),
+        )
+        self._rows[changed.name] = _Row(stored, self._due(stored))
+        return stored
+
+    async def claim(self, count: int, lease_seconds: float) -> list[Due]:
+        now = self._now()
+        due = sorted(((row.due_time, name) for name, row in self._rows.items() if row.due_time and row.due_time <= now))
+        claimed = [self._rows[name] for _, name in due[:count]]
+        for row in claimed:
+            row.due_time = now + timedelta(seconds=lease_seconds * 2 ** min(row.due_attempts, LEASE_DOUBLINGS_MAX))
+            row.due_attempts += 1
+        return [Due(row.wallet, row.due_attempts) for row in claimed]
+
+    async def ping(self) -> None:
+        pass
+
+    def _due(self, wallet: Wallet) -> datetime | None:
+        return None if wallet.settled else self._now() + timedelta(seconds=self._due_seconds)

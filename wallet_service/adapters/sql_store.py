@@ -1,0 +1,127 @@
+"""Wallets in PostgreSQL. Every method is one short transaction; none waits for anything but the database."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from service_kit.database import Database
+from wallet_service.adapters import rows
+from wallet_service.adapters.tables import wallet as table
+from wallet_service.domain.wallet import NewWallet, Wallet, WalletState
+from wallet_service.ports import (
+    LEASE_DOUBLINGS_MAX,
+    UNFINISHED_DUE_SECONDS,
+    Due,
+    Inserted,
+    NameTaken,
+    SameRequestId,
+)
+
+
+class SqlWalletStore:
+    """Implements WalletStore."""
+
+    def __init__(self, database: Database, due_seconds: float = UNFINISHED_DUE_SECONDS) -> None:
+        self._database = database
+        self._due_time = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, due_seconds)
+
+    async def insert(self, new: NewWallet) -> Inserted | SameRequestId | NameTaken:
+        """A conflicting insert that is under way is waited for; the SELECT after it sees what became of it."""
+        row = rows.identity(new) | rows.particulars(new.particulars)
+        fresh = {
+            "state": int(WalletState.CREATING),
+            "revision": 1,
+            "create_time": func.now(),
+            "update_time": func.now(),
+            "due_time": self._due_time,
+            "due_attempts": 0,
+        }
+        inserting = insert(table).values(**row, **fresh).on_conflict_do_nothing().returning(table)
+        same_request = select(table).where(table.c.principal == new.principal, table.c.request_id == new.request_id)
+
+        def work(connection: Connection) -> Inserted | SameRequestId | NameTaken:
+            inserted = connection.execute(inserting).mappings().one_or_none()
+            if inserted is not None:
+                return Inserted(rows.wallet(inserted))
+            known = connection.execute(same_request).mappings().one_or_none() if new.request_id is not None else None
+            return NameTaken() if known is None else SameRequestId(rows.wallet(known))
+
+        return await self._database.run(work)
+
+    async def get(self, name: str) -> Wallet | None:
+        return (await self.get_many([name])).get(name)
+
+    async def get_many(self, names: Sequence[str]) -> dict[str, Wallet]:
+        """By the primary key."""
+        query = select(table).where(table.c.name == func.any(list(names)))
+
+        def work(connection: Connection) -> dict[str, Wallet]:
+            return {row["name"]: rows.wallet(row) for row in connection.execute(query).mappings()}
+
+        return await self._database.run(work)
+
+    async def page(self, owner: str, state: WalletState | None, after: str, count: int) -> list[Wallet]:
+        """Each combination of filters has an index that ends in the name."""
+        query = select(table).where(table.c.name > after).order_by(table.c.name).limit(count)
+        if owner:
+            query = query.where(table.c.owner == owner)
+        if state is not None:
+            query = query.where(table.c.state == int(state))
+
+        def work(connection: Connection) -> list[Wallet]:
+            return [rows.wallet(row) for row in connection.execute(query).mappings()]
+
+        return await self._database.run(work)
+
+    async def replace(self, changed: Wallet) -> Wallet | None:
+        """Locks the one row for the time of the statement."""
+        statement = (
+            update(table)
+            .where(table.c.name == changed.name, table.c.revision == changed.revision)
+            .values(
+                **rows.particulars(changed.particulars),
+                **rows.progress(changed),
+                revision=table.c.revision + 1,
+                update_time=func.now(),
+                due_time=None if changed.settled else self._due_time,
+                due_attempts=0,
+            )
+            .returning(table)
+        )
+
+        def work(connection: Connection) -> Wallet | None:
+            row = connection.execute(statement).mappings().one_or_none()
+            return None if row is None else rows.wallet(row)
+
+        return await self._database.run(work)
+
+    async def claim(self, count: int, lease_seconds: float) -> list[Due]:
+        """Rows that another worker is claiming, or a call is changing, are passed over."""
+        due = (
+            select(table.c.name)
+            .where(table.c.due_time <= func.now())
+            .order_by(table.c.due_time)
+            .limit(count)
+            .with_for_update(skip_locked=True)
+            .cte("due")
+        )
+        seconds = lease_seconds * func.power(2, func.least(table.c.due_attempts, LEASE_DOUBLINGS_MAX))
+        statement = (
+            update(table)
+            .where(table.c.name == due.c.name)
+            .values(
+                due_time=func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds),
+                due_attempts=table.c.due_attempts + 1,
+            )
+            .returning(table)
+        )
+
+        def work(connection: Connection) -> list[Due]:
+            claimed = connection.execute(statement).mappings()
+            return [Due(rows.wallet(row), row["due_attempts"]) for row in claimed]
+
+        return await self._database.run(work)
+
+    async def ping(self) -> None:
+        await self._database.ping()

@@ -1,0 +1,1 @@
+"""What callers can ask for, and the reconciler that finishes what a crash left half done."""

@@ -1,0 +1,63 @@
+"""The only place where the parts are put together."""
+
+import asyncio
+from zoneinfo import available_timezones
+
+import grpc.aio
+import uuid_utils.compat
+from specie.wallet.v1 import add_WalletServiceServicer_to_server
+
+from service_kit.database import Database
+from service_kit.server import Application
+from service_kit.server import serve as serve_application
+from wallet_service.adapters.account_gateway import GrpcAccountGateway, channel_to
+from wallet_service.adapters.sql_store import SqlWalletStore
+from wallet_service.app.carry import Carrier
+from wallet_service.app.changes import Changes
+from wallet_service.app.reading import Balances, Reading
+from wallet_service.app.reconciler import Reconciler
+from wallet_service.ports import AccountGateway, WalletStore
+from wallet_service.rpc.servicer import WalletServicer
+from wallet_service.settings import WalletSettings
+
+SERVICE = "specie.wallet.v1.WalletService"
+
+
+def servicer(store: WalletStore, accounts: AccountGateway) -> WalletServicer:
+    """The calls over these ports."""
+    balances = Balances(accounts)
+    changes = Changes(store, Carrier(store, accounts), balances, uuid_utils.compat.uuid7)
+    return WalletServicer(Reading(store, accounts, balances), changes)
+
+
+def application(settings: WalletSettings) -> Application:
+    """Called inside the event loop. Raises OSError where the system has no time zones."""
+    if not available_timezones():
+        raise OSError("this system has no IANA time zone database (package tzdata); limits count days by it")
+    database = Database(settings, application_name="specie-wallet")
+    channel = channel_to(settings.transaction_target)
+    store, accounts = SqlWalletStore(database), GrpcAccountGateway(channel)
+    calls = servicer(store, accounts)
+    reconciler = Reconciler(store, Carrier(store, accounts), settings.reconcile_seconds)
+
+    def register(server: grpc.aio.Server) -> None:
+        add_WalletServiceServicer_to_server(calls, server)
+
+    async def close() -> None:
+        await channel.close()
+        # It waits for statements that are running, and the loop has the rest of the process to stop meanwhile.
+        await asyncio.to_thread(database.close)
+
+    return Application(
+        servicers={SERVICE: register},
+        # Not the account service: were it down, every wallet server would be taken out at once, and callers would hear
+        # of no upstream instead of UNAVAILABLE with its reason, while freezes could not even be written down.
+        check=store.ping,
+        background=(reconciler.run,),
+        close=close,
+    )
+
+
+async def serve(settings: WalletSettings) -> None:
+    """Returns after a clean stop."""
+    await serve_application(application(settings), settings)

@@ -1,0 +1,1 @@
+"""The contract on one side, the use cases on the other: conversion only."""

@@ -1,0 +1,96 @@
+"""WalletService: from a request to a use case and back, nothing else."""
+# ruff: noqa: N802 - the methods are named by the contract
+
+from typing import Any, Final
+
+from grpc import aio
+from specie.wallet.v1 import (
+    BatchGetWalletsRequest,
+    BatchGetWalletsResponse,
+    CloseWalletRequest,
+    CloseWalletResponse,
+    CreateWalletRequest,
+    CreateWalletResponse,
+    FreezeWalletRequest,
+    FreezeWalletResponse,
+    GetWalletRequest,
+    GetWalletResponse,
+    ListWalletsRequest,
+    ListWalletsResponse,
+    UnfreezeWalletRequest,
+    UnfreezeWalletResponse,
+    UpdateWalletRequest,
+    UpdateWalletResponse,
+    WalletServiceServicer,
+)
+
+from service_kit import pages
+from service_kit.call import current_call
+from wallet_service.app.changes import Changes
+from wallet_service.app.reading import Reading
+from wallet_service.domain import update
+from wallet_service.domain.failure import Failure
+from wallet_service.domain.lifecycle import Intent
+from wallet_service.rpc.conversion import creation, etag, message, particulars, position, state_filter
+from wallet_service.rpc.errors import failures_as_refusals, to_refusal
+
+Context = aio.ServicerContext[Any, Any]
+
+FIRST_PAGE: Final = ""
+"""Before every name."""
+
+
+class WalletServicer(WalletServiceServicer):
+    """Validated requests in; Refusals out where a request cannot be granted."""
+
+    def __init__(self, reading: Reading, changes: Changes) -> None:
+        self._reading = reading
+        self._changes = changes
+
+    async def CreateWallet(self, request: CreateWalletRequest, _: Context) -> CreateWalletResponse:
+        with failures_as_refusals():
+            wallet = await self._changes.create(creation(request, current_call().principal))
+        return CreateWalletResponse(wallet=message(wallet))
+
+    async def GetWallet(self, request: GetWalletRequest, _: Context) -> GetWalletResponse:
+        with failures_as_refusals():
+            wallet = await self._reading.get(request.name)
+        return GetWalletResponse(wallet=message(wallet))
+
+    async def BatchGetWallets(self, request: BatchGetWalletsRequest, _: Context) -> BatchGetWalletsResponse:
+        with failures_as_refusals():
+            wallets = await self._reading.get_many(request.names)
+        return BatchGetWalletsResponse(wallets=map(message, wallets))
+
+    async def ListWallets(self, request: ListWalletsRequest, _: Context) -> ListWalletsResponse:
+        filters = (request.owner, int(request.state))
+        after = position(pages.decode(request.page_token, *filters)) if request.page_token else FIRST_PAGE
+        size = pages.page_size(request.page_size)
+        with failures_as_refusals():
+            page = await self._reading.page(request.owner, state_filter(request.state), after, size)
+        token = pages.encode([page.end], *filters) if page.end else ""
+        return ListWalletsResponse(wallets=map(message, page.wallets), next_page_token=token)
+
+    async def UpdateWallet(self, request: UpdateWalletRequest, _: Context) -> UpdateWalletResponse:
+        values = particulars(request.wallet)
+        fields = update.fields(request.update_mask.paths, values)
+        if isinstance(fields, Failure):
+            raise to_refusal(fields)
+        with failures_as_refusals():
+            wallet = await self._changes.update(request.wallet.name, fields, values, etag(request))
+        return UpdateWalletResponse(wallet=message(wallet))
+
+    async def FreezeWallet(self, request: FreezeWalletRequest, _: Context) -> FreezeWalletResponse:
+        with failures_as_refusals():
+            wallet = await self._changes.set_state(request.name, Intent.FREEZE)
+        return FreezeWalletResponse(wallet=message(wallet))
+
+    async def UnfreezeWallet(self, request: UnfreezeWalletRequest, _: Context) -> UnfreezeWalletResponse:
+        with failures_as_refusals():
+            wallet = await self._changes.set_state(request.name, Intent.UNFREEZE)
+        return UnfreezeWalletResponse(wallet=message(wallet))
+
+    async def CloseWallet(self, request: CloseWalletRequest, _: Context) -> CloseWalletResponse:
+        with failures_as_refusals():
+            wallet = await self._changes.set_state(request.name, Intent.CLOSE)
+        return CloseWalletResponse(wallet=message(wallet))
