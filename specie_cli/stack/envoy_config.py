@@ -120,8 +120,8 @@ ANY_OTHER = Refusal(0, INVALID_ARGUMENT, "MALFORMED_REQUEST", ENVOYS_OWN_TEXT)
 def local_reply_config() -> dict[str, object]:
     """Envoy's mappers: the first that fits shapes the reply."""
     json_type = "application/json"
-    # For gRPC clients the body becomes grpc-message, and Envoy finds the grpc-status by itself. A JSON call also has this
-    # content type once the transcoder has been at it, but then Envoy has noted its path.
+    # For gRPC clients the body becomes grpc-message, and Envoy finds the grpc-status by itself. A JSON call also has
+    # this content type once the transcoder has been at it, but then Envoy has noted its path.
     is_grpc = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
     was_json = {"name": "x-envoy-original-path", "present_match": True}
     grpc = {

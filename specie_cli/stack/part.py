@@ -26,7 +26,9 @@ class Part:
         cwd: Path | None = None,
         user: str | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
+        inherit: Sequence[int] = (),
     ) -> None:
+        """`inherit`: file descriptors that it and its children keep open as long as one of them lives."""
         self.name = name
         self.log = log
         self._stop_signal = stop_signal
@@ -43,6 +45,7 @@ class Part:
                 env=None if env is None else dict(env),
                 cwd=cwd,
                 start_new_session=True,
+                pass_fds=inherit,
             )
 
     @property

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,13 +53,18 @@ SETTINGS = {
 class Postgres:
     """One PostgreSQL server over `home`, which holds its data, and its passwords in `secrets`."""
 
-    def __init__(self, home: Path, secrets: Path, port: int, log: Path) -> None:
+    def __init__(self, home: Path, secrets: Path, port: int, log: Path, inherit: Sequence[int] = ()) -> None:
         self.port = port
+        self._inherit = inherit
         self._home = home
         self._secrets = secrets
         self._log = log
         self._part: Part | None = None
         self._user = system_user.postgres_user(home)
+
+    @property
+    def started(self) -> bool:
+        return self._part is not None
 
     @property
     def part(self) -> Part:
@@ -82,6 +88,7 @@ class Postgres:
             cwd=Path("/"),
             user=self._user,
             stop_signal=signal.SIGINT,
+            inherit=self._inherit,
         )
         self._wait_until_ready()
 

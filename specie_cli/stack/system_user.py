@@ -70,6 +70,15 @@ def owned_folder(user: str, folder: Path) -> Path:
     return home
 
 
+def remove_folder(folder: Path) -> None:
+    """What `owned_folder` made, wherever it is."""
+    if folder.is_symlink() and folder.resolve().parent == SHARED_HOME:
+        shutil.rmtree(folder.resolve())
+        folder.unlink()
+    elif folder.exists():
+        shutil.rmtree(folder)
+
+
 def reachable_copy(user: str, tree: Path, name: str) -> Path:
     """This tree of programs, or a copy of it below SHARED_HOME where the user cannot reach it."""
     if can_use(user, tree):

@@ -83,9 +83,7 @@ def running_server() -> Iterator[Server]:
             postgres.create_database()
             server = Server(postgres)
             migrate(server.database(), "roles")
-            for tree in ("wallet", "transaction"):  # TEMPORARY until both exist
-                if Path(f"{tree}_service/adapters/tables.py").exists():
-                    migrate(server.database(), "upgrade", "--tree", tree)
+            migrate(server.database(), "upgrade")
             yield server
         finally:
             postgres.stop()

