@@ -28,10 +28,13 @@ WALLET_SECONDS_MAX: Final = 10.0
 class Reconciler:
     """Runs in every worker; claims keep them from doing the same work."""
 
-    def __init__(self, store: WalletStore, carrier: Carrier, every_seconds: float) -> None:
+    def __init__(
+        self, store: WalletStore, carrier: Carrier, every_seconds: float, lease_seconds: float = LEASE_SECONDS
+    ) -> None:
         self._store = store
         self._carrier = carrier
         self._every_seconds = every_seconds
+        self._lease_seconds = lease_seconds
 
     async def run(self) -> None:
         """For ever. No failure ends it: the next round tries again."""
@@ -50,7 +53,7 @@ class Reconciler:
 
     async def round(self) -> int:
         """Takes on the wallets that are due; how many they were."""
-        due = await self._store.claim(CLAIMED_MAX, LEASE_SECONDS)
+        due = await self._store.claim(CLAIMED_MAX, self._lease_seconds)
         places = asyncio.Semaphore(AT_ONCE_MAX)
 
         async def in_turn(one: Due) -> None:
