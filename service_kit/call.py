@@ -1,5 +1,7 @@
 """One call on its way through the interceptors, and what a handler may ask about it."""
 
+from __future__ import annotations  # grpc's types are generic for type checkers only
+
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field

@@ -4,8 +4,9 @@ One grpc.aio interceptor runs the whole chain, composed once per method, because
 drives costs several microseconds a call.
 """
 
+from __future__ import annotations  # grpc's types are generic for type checkers only
+
 import asyncio
-import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import Any, Final
@@ -14,6 +15,7 @@ import grpc
 import grpc.aio
 import protovalidate
 import structlog
+import uuid_utils
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 from grpc_status.rpc_status import to_status as to_grpc_status
@@ -32,13 +34,13 @@ TRACE_HEADER: Final = "x-request-id"
 TRACE_ID_LENGTH_MAX: Final = 128
 IDEMPOTENCY_HEADERS: Final = ("idempotency-key", "x-idempotency-key")
 CALL_SECONDS_MAX: Final = 60.0
-"""How long a call may take whose caller set no deadline."""
+"""How long a call may wait for its turn whose caller set no deadline."""
 
 
 async def trace(call: Call, proceed: Next) -> Message:
     """Outermost, so that every later line and answer carries the trace id."""
     sent = call.metadata.get(TRACE_HEADER, "")
-    call.trace_id = sent if 0 < len(sent) <= TRACE_ID_LENGTH_MAX else str(uuid.uuid4())
+    call.trace_id = sent if 0 < len(sent) <= TRACE_ID_LENGTH_MAX else str(uuid_utils.uuid4())
     call.context.set_trailing_metadata(((TRACE_HEADER, call.trace_id),))
     return await proceed(call)
 
@@ -95,17 +97,10 @@ async def _abort(call: Call, status: status_pb2.Status) -> None:
 
 
 async def deadline(call: Call, proceed: Next) -> Message:
-    """Refuses what is late already and bounds what has no deadline of its own."""
+    """Refuses what is late already; tells the rest how long somebody waits. grpc cancels a handler at its caller's deadline."""
     left = call.context.time_remaining()
-    if left is None:
-        call.deadline = call.started + CALL_SECONDS_MAX
-        try:
-            async with asyncio.timeout(CALL_SECONDS_MAX):
-                return await proceed(call)
-        except TimeoutError:
-            raise _late() from None
-    call.deadline = call.started + left
-    if left <= 0:
+    call.deadline = call.started + (CALL_SECONDS_MAX if left is None else left)
+    if left is not None and left <= 0:
         raise _late()
     return await proceed(call)
 
@@ -113,7 +108,7 @@ async def deadline(call: Call, proceed: Next) -> Message:
 def _late() -> Refusal:
     return Refusal(
         "DEADLINE_EXCEEDED",
-        "the call's time was up; if it was to move money, the same call with the same request id tells what became of it",
+        "the call's time was up; if it was to move money, the same request id tells what became of it",
     )
 
 
