@@ -110,7 +110,9 @@ def test_the_story_with_python_stubs(stack: Stack, names: tuple[str, str]) -> No
         transfer.request_id, transfer.amount.minor_units = f"o-{alice}", 7501
         with pytest.raises(grpc.RpcError) as refused:
             money.Transfer(transfer)
+    assert isinstance(refused.value, grpc.Call)
     status = rpc_status.from_call(refused.value)
+    assert status is not None
     assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)

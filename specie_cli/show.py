@@ -1,0 +1,59 @@
+"""Messages as tables for people and as JSON for machines."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC
+from decimal import Decimal
+
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from iso4217 import Currency
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from specie.type.v1 import Money
+
+
+def as_json(message: Message) -> None:
+    """The same JSON as the gateway's, on standard output and nothing else there."""
+    sys.stdout.write(MessageToJson(message, always_print_fields_with_no_presence=True) + "\n")
+
+
+def as_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*map(plain, row))
+    Console().print(table)
+
+
+def as_facts(facts: Iterable[tuple[str, str]]) -> None:
+    """One thing, a line for each of its fields."""
+    table = Table(show_header=False)
+    for name, value in facts:
+        table.add_row(name, plain(value))
+    Console().print(table)
+
+
+def plain(text: str) -> Text:
+    """Other people's words: neither markup nor control sequences of the terminal."""
+    return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
+
+
+def money(amount: Money) -> str:
+    """`25.00 USD (2500)`: for people, and the minor units that the commands take."""
+    try:
+        exponent = Currency(amount.currency_code).exponent or 0
+    except ValueError:  # a code that is newer than this list
+        return f"{amount.minor_units} {amount.currency_code}"
+    major = Decimal(amount.minor_units).scaleb(-exponent)
+    return f"{major:,.{exponent}f} {amount.currency_code} ({amount.minor_units})"
+
+
+def time(stamp: Timestamp) -> str:
+    return stamp.ToDatetime(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def short(enum_name: str, prefix: str) -> str:
+    """`ACTIVE` of `WALLET_STATE_ACTIVE`."""
+    return enum_name.removeprefix(prefix)

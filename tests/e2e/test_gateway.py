@@ -1,0 +1,160 @@
+"""What the gateway itself answers: every error a JSON Status, nothing internal in reach, limits kept."""
+
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from specie.transaction.v1 import AccountServiceStub, GetAccountsRequest
+from specie.wallet.v1 import GetWalletRequest, WalletServiceStub
+
+from tests.kit.stack import Answer, Stack, running_stack
+
+MIB = 1024 * 1024
+TRANSFER = "/v1/transfers"
+LIST_WALLETS = "/specie.wallet.v1.WalletService/ListWallets"
+HEALTH = "/grpc.health.v1.Health/Check"
+REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+
+
+def error_of(answer: Answer) -> tuple[int, int, str]:
+    """HTTP status, gRPC code and reason of an error, whose form is checked."""
+    assert set(answer.body) == {"code", "message", "details"}
+    assert answer.body["message"]
+    info = answer.body["details"][0]
+    assert info["@type"] == "type.googleapis.com/google.rpc.ErrorInfo"
+    assert info["domain"] == "specie"
+    return answer.status, answer.body["code"], info["reason"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "raw", "expected"),
+    [
+        ("GET", "/nothing/here", None, (404, 5, "UNKNOWN_METHOD")),
+        ("GET", "/healthz?x=1", None, (404, 5, "UNKNOWN_METHOD")),
+        ("PUT", "/v1/wallets/alice", b"{}", (404, 5, "UNKNOWN_METHOD")),
+        ("POST", "/v1/wallets/alice:explode", b"{}", (404, 5, "UNKNOWN_METHOD")),
+        ("POST", "/specie.wallet.v1.WalletService/GetWallet", b"{}", (404, 5, "UNKNOWN_METHOD")),
+        ("POST", "/specie.transaction.v1.AccountService/GetAccounts", b"{}", (404, 5, "UNKNOWN_METHOD")),
+        ("POST", TRANSFER, b"{broken", (400, 3, "MALFORMED_REQUEST")),
+        ("POST", TRANSFER, b"[1]", (400, 3, "MALFORMED_REQUEST")),
+        ("POST", TRANSFER, b'{"source": 1}', (400, 3, "MALFORMED_REQUEST")),
+        ("POST", TRANSFER, b'{"source": "\xff"}', (400, 3, "MALFORMED_REQUEST")),
+        ("POST", TRANSFER, b'{"amount": {"minorUnits": 1.5}}', (400, 3, "MALFORMED_REQUEST")),
+        ("POST", TRANSFER, b'{"amount": {"minorUnits": "9223372036854775808"}}', (400, 3, "MALFORMED_REQUEST")),
+        ("POST", TRANSFER, b'{"source": "' + b"a" * 5 * MIB + b'"}', (413, 3, "REQUEST_TOO_LARGE")),
+        ("POST", TRANSFER, b"", (400, 3, "INVALID_FIELD")),
+        ("GET", "/v1/wallets?bogus=1", None, (400, 3, "MALFORMED_REQUEST")),
+        ("GET", "/v1/wallets?pageSize=many", None, (400, 3, "MALFORMED_REQUEST")),
+        ("GET", "/v1/wallets?state=NO_SUCH", None, (400, 3, "MALFORMED_REQUEST")),
+        ("GET", "/v1/transactions?startTime=yesterday", None, (400, 3, "MALFORMED_REQUEST")),
+        ("GET", "/v1/wallets/%ff", None, (400, 3, "MALFORMED_REQUEST")),
+        ("GET", "/v1/wallets?owner=%ED%A0%80", None, (400, 3, "MALFORMED_REQUEST")),
+        ("GET", "/v1/wallets/a%2Fb", None, (400, 3, "MALFORMED_REQUEST")),
+        ("GET", "/v1/wallets/UPPER", None, (400, 3, "INVALID_FIELD")),
+    ],
+)
+def test_every_error_is_a_status(
+    stack: Stack, method: str, path: str, raw: bytes | None, expected: tuple[int, int, str]
+) -> None:
+    assert error_of(stack.call(method, path, raw=raw)) == expected
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/wallets/a?name=wallets/b",
+        "/v1/wallets/a/entries?pageSize=1&wallet=wallets/b",
+        "/v1/wallets/a/balance?w%61llet=wallets/b",
+        "/v1/transactions/00000000-0000-0000-0000-000000000000?name=transactions/x",
+    ],
+)
+def test_a_query_parameter_cannot_overrule_the_path(stack: Stack, path: str) -> None:
+    assert error_of(stack.call("GET", path)) == (400, 3, "MALFORMED_REQUEST")
+
+
+def test_a_body_cannot_overrule_the_path(stack: Stack) -> None:
+    answer = stack.call("POST", "/v1/wallets/a:freeze", {"name": "wallets/b"})
+    assert error_of(answer) == (400, 3, "MALFORMED_REQUEST")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"x-large": "a" * 20_000}, {f"x-{i}": "a" for i in range(80)}],
+    ids=["16 KiB", "64 headers"],
+)
+def test_too_many_or_too_large_headers(stack: Stack, headers: dict[str, str]) -> None:
+    assert error_of(stack.call("GET", "/v1/wallets", headers=headers)) == (431, 3, "REQUEST_TOO_LARGE")
+
+
+def test_an_underscore_in_a_header_is_refused(stack: Stack) -> None:
+    """Servers behind a gateway may read `x_user_id` as `x-user-id`."""
+    answer = stack.call("GET", "/v1/wallets", headers={"x_user_id": "root"})
+    assert error_of(answer) == (400, 3, "MALFORMED_REQUEST")
+
+
+def test_query_parameters_bind(stack: Stack) -> None:
+    stack.call("POST", "/v1/wallets?walletId=query-1", {"currencyCode": "EUR", "owner": "q"})
+    listed = stack.call("GET", "/v1/wallets?owner=q&state=WALLET_STATE_ACTIVE&pageSize=1").body["wallets"]
+    assert [w["name"] for w in listed] == ["wallets/query-1"]
+    changed = stack.call("PATCH", "/v1/wallets/query-1?updateMask=displayName", {"displayName": "Q"})
+    assert changed.body["wallet"]["displayName"] == "Q"
+    got = stack.call("GET", "/v1/wallets:batchGet?names=wallets/query-1&names=wallets/query-1").body["wallets"]
+    assert [w["displayName"] for w in got] == ["Q", "Q"]
+    since = "/v1/transactions?startTime=2026-01-01T00:00:00Z&state=TRANSACTION_STATE_POSTED&wallet=wallets/query-1"
+    assert stack.call("GET", since).body == {"transactions": [], "nextPageToken": ""}
+    assert stack.call("DELETE", "/v1/wallets/query-1").body["wallet"]["state"] == "WALLET_STATE_CLOSED"
+
+
+def test_the_request_id_is_kept_or_made_up(stack: Stack) -> None:
+    named = stack.call("GET", "/v1/wallets", headers={"x-request-id": "my-own-trace"})
+    assert named.headers["x-request-id"] == "my-own-trace"
+    assert stack.call("GET", "/nothing").headers["x-request-id"]
+
+
+def test_healthz_says_when_money_can_move(stack: Stack) -> None:
+    assert stack.call("GET", "/healthz").body == {"status": "SERVING"}
+
+
+@pytest.fixture
+def channel(stack: Stack) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(stack.grpc) as channel:
+        yield channel
+
+
+def code_of(call: object, *arguments: object) -> grpc.StatusCode:
+    assert callable(call)
+    with pytest.raises(grpc.RpcError) as refused:
+        call(*arguments, timeout=10)
+    assert isinstance(refused.value, grpc.Call)
+    return refused.value.code()
+
+
+def test_internal_services_are_out_of_reach(channel: grpc.Channel) -> None:
+    unimplemented = grpc.StatusCode.UNIMPLEMENTED
+    assert code_of(AccountServiceStub(channel).GetAccounts, GetAccountsRequest()) is unimplemented
+    assert code_of(channel.unary_unary(HEALTH), b"") is unimplemented
+    assert code_of(channel.unary_unary(REFLECTION), b"") is unimplemented
+    assert code_of(channel.unary_unary("/specie.wallet.v1.WalletService/Explode"), b"") is unimplemented
+
+
+def test_a_grpc_error_carries_its_details(channel: grpc.Channel) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        WalletServiceStub(channel).GetWallet(GetWalletRequest(name="wallets/nobody"))
+    assert isinstance(refused.value, grpc.Call)
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    assert "grpc-status-details-bin" in dict(refused.value.trailing_metadata() or ())
+
+
+def test_above_the_limit_of_a_client_is_429() -> None:
+    with running_stack(["--ephemeral", "--calls-per-second-per-client", "1"]) as limited:
+        answers = [limited.call("GET", "/v1/wallets") for _ in range(12)]
+        refused = next(a for a in answers if a.status != 200)
+        assert error_of(refused) == (429, 8, "RATE_LIMITED")
+        assert refused.headers["retry-after"] == "1"
+        assert refused.headers["x-ratelimit-limit"] == "1"
+        assert refused.body["details"][1]["retryDelay"] == "1s"
+        # Whoever watches the gateway is not held back, nor holds anybody back.
+        assert {limited.call("GET", "/healthz").status for _ in range(12)} == {200}
+        with grpc.insecure_channel(limited.grpc) as channel:
+            calls = [channel.unary_unary(LIST_WALLETS).future(b"", timeout=10) for _ in range(12)]
+            assert {call.code() for call in calls} >= {grpc.StatusCode.RESOURCE_EXHAUSTED}
