@@ -19,8 +19,9 @@ def ensure(tree: Tree) -> None:
             # Two deployments at once: the second waits and then finds the role.
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (tree.role,))
             cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (tree.role,))
+            # A new role can nothing but log in, by PostgreSQL's defaults.
             verb = sql.SQL("CREATE" if cursor.fetchone() is None else "ALTER")
-            statement = sql.SQL("{verb} ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {verifier}")
+            statement = sql.SQL("{verb} ROLE {role} LOGIN PASSWORD {verifier}")
             cursor.execute(
                 statement.format(
                     verb=verb,

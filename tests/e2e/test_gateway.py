@@ -5,13 +5,12 @@ from collections.abc import Iterator
 import grpc
 import pytest
 from specie.transaction.v1 import AccountServiceStub, GetAccountsRequest
-from specie.wallet.v1 import GetWalletRequest, WalletServiceStub
+from specie.wallet.v1 import GetWalletRequest, ListWalletsRequest, WalletServiceStub
 
 from tests.kit.stack import Answer, Stack, running_stack
 
 MIB = 1024 * 1024
 TRANSFER = "/v1/transfers"
-LIST_WALLETS = "/specie.wallet.v1.WalletService/ListWallets"
 HEALTH = "/grpc.health.v1.Health/Check"
 REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 
@@ -156,5 +155,6 @@ def test_above_the_limit_of_a_client_is_429() -> None:
         # Whoever watches the gateway is not held back, nor holds anybody back.
         assert {limited.call("GET", "/healthz").status for _ in range(12)} == {200}
         with grpc.insecure_channel(limited.grpc) as channel:
-            calls = [channel.unary_unary(LIST_WALLETS).future(b"", timeout=10) for _ in range(12)]
+            list_wallets = WalletServiceStub(channel).ListWallets
+            calls = [list_wallets.future(ListWalletsRequest(), timeout=10) for _ in range(12)]
             assert {call.code() for call in calls} >= {grpc.StatusCode.RESOURCE_EXHAUSTED}

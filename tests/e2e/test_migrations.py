@@ -1,0 +1,93 @@
+"""The two trees of migrations, and what the services' roles may and may not do."""
+
+import psycopg2
+import pytest
+
+from tests.kit.postgres import Database, migrate, run_migrations
+
+
+def execute(dsn: str, statement: str) -> None:
+    connection = psycopg2.connect(dsn)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+    finally:
+        connection.close()
+
+
+def test_the_migrations_make_the_tables_of_the_code(database: Database) -> None:
+    migrate(database, "check")
+
+
+def test_down_to_nothing_and_up_again(database: Database) -> None:
+    migrate(database, "downgrade", "base")
+    for table in ("wallets.wallet", "transactions.account"):
+        with pytest.raises(psycopg2.errors.UndefinedTable):
+            execute(database.owner_dsn, f"SELECT FROM {table}")
+    migrate(database, "upgrade")
+    migrate(database, "check")
+
+
+def test_one_step_down_needs_a_tree(database: Database) -> None:
+    result = run_migrations(database, "downgrade", "-1")
+    assert result.returncode == 1
+    assert "--tree" in result.stderr
+    migrate(database, "downgrade", "--tree", "wallet", "-1")
+    assert "Target database is not up to date" in run_migrations(database, "check").stderr
+    migrate(database, "upgrade", "--tree", "wallet")
+
+
+def test_roles_can_be_made_again_with_new_passwords(database: Database) -> None:
+    user, _, address = database.wallet_dsn.partition("@")
+    changed = Database(database.owner_dsn, f"{user}-new@{address}", database.transaction_dsn)
+    try:
+        migrate(changed, "roles")
+        execute(changed.wallet_dsn, "SELECT 1")
+        with pytest.raises(psycopg2.OperationalError):
+            execute(database.wallet_dsn, "SELECT 1")
+    finally:
+        migrate(database, "roles")
+
+
+@pytest.mark.parametrize(
+    ("role", "statement"),
+    [
+        ("wallet", "SELECT FROM transactions.account"),
+        ("wallet", "INSERT INTO transactions.entry DEFAULT VALUES"),
+        ("wallet", "CREATE TABLE wallets.mine ()"),
+        ("wallet", "DROP TABLE wallets.wallet"),
+        ("wallet", "CREATE SCHEMA mine"),
+        ("transaction", "SELECT FROM wallets.wallet"),
+        ("transaction", "UPDATE transactions.entry SET amount = 1"),
+        ("transaction", "DELETE FROM transactions.entry"),
+        ("transaction", "TRUNCATE transactions.entry"),
+        ("transaction", "DELETE FROM transactions.account"),
+        ("transaction", "CREATE TABLE transactions.mine ()"),
+    ],
+)
+def test_a_service_role_may_not(database: Database, role: str, statement: str) -> None:
+    dsn = database.wallet_dsn if role == "wallet" else database.transaction_dsn
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        execute(dsn, statement)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (Database("", "", ""), "SPECIE_OWNER_DSN is set"),
+        (Database("nonsense with a secret", "", ""), "not of the form"),
+        (Database("postgresql://owner:secret@127.0.0.1:1/x", "", ""), "Connection refused"),
+    ],
+)
+def test_a_wrong_dsn_is_said_without_its_password(broken: Database, message: str) -> None:
+    result = run_migrations(broken, "upgrade")
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "secret" not in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_service_cannot_be_given_the_owners_role(database: Database) -> None:
+    result = run_migrations(Database(database.owner_dsn, database.owner_dsn, database.transaction_dsn), "roles")
+    assert result.returncode == 1
+    assert "must name the role specie_wallet" in result.stderr

@@ -1,0 +1,165 @@
+"""`specie up`: what stays, what is refused, and that nothing outlives it."""
+
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from specie_cli.stack.directory import DataDirectory
+from tests.kit.ports import free_port
+from tests.kit.stack import SPECIE, STOP_TIMEOUT_SECONDS, Stack, running_stack, specie
+
+
+def parts(stack: Stack) -> dict[str, int]:
+    """The pids of what the stack has started, by name."""
+    listed = subprocess.run(
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(stack.process.pid)], capture_output=True, text=True, check=True
+    )
+    found = {}
+    for line in listed.stdout.splitlines():
+        pid, arguments = line.split(maxsplit=1)
+        for name in ("wallet_service", "transaction_service", "bin/postgres", "envoy.yaml"):
+            if name in arguments:
+                found[name] = int(pid)
+    return found
+
+
+def wait_until_all_parts_are_gone(data_dir: Path) -> None:
+    """The lock is inherited by every part and every child of one."""
+    directory = DataDirectory(data_dir)
+    directory.open()
+    directory.close()
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def test_data_stays_and_secrets_do_not_show(data_dir: Path) -> None:
+    arguments = ["--data-dir", str(data_dir)]
+    with running_stack(arguments) as stack:
+        stack.call("POST", "/v1/wallets?walletId=alice", {"currencyCode": "USD"})
+        deposit = {"amount": {"currencyCode": "USD", "minorUnits": "5"}, "requestId": "d"}
+        assert stack.call("POST", "/v1/wallets/alice:deposit", deposit).body["replayed"] is False
+        assert len(parts(stack)) == 4
+        assert stack.stop() == 0
+        printed = stack.output.read_text()
+    secrets = list((data_dir / "secrets").iterdir())
+    assert {f.name for f in secrets} == {"postgres", "specie_owner", "specie_wallet", "specie_transaction"}
+    everything = printed + "".join(log.read_text() for log in (data_dir / "logs").iterdir())
+    for file in secrets:
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert file.read_text() not in everything
+    with running_stack(arguments) as stack:
+        assert stack.call("POST", "/v1/wallets/alice:deposit", deposit).body["replayed"] is True
+        assert stack.call("GET", "/v1/wallets/alice").body["wallet"]["balance"]["posted"]["minorUnits"] == "5"
+
+
+def test_durability_is_on(stack: Stack) -> None:
+    connection = psycopg2.connect(stack.owner_dsn)
+    try:
+        with connection.cursor() as cursor:
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                cursor.execute("SELECT current_setting(%s)", (setting,))
+                assert cursor.fetchone() == ("on",)
+    finally:
+        connection.close()
+
+
+def test_a_wrong_password_is_refused(stack: Stack) -> None:
+    user, _, address = stack.owner_dsn.partition("@")
+    with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+        psycopg2.connect(f"{user}x@{address}")
+
+
+def test_a_second_stack_in_the_same_directory_is_refused(data_dir: Path) -> None:
+    with running_stack(["--data-dir", str(data_dir)]) as stack:
+        second = specie("up", "--data-dir", str(data_dir), "--port", str(free_port()))
+        assert second.returncode == 1
+        assert f"process {stack.process.pid}" in second.stderr
+        assert stack.call("GET", "/healthz").status == 200
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        for option in ("--port", "--wallet-port", "--postgres-port"):
+            gateway = [] if option == "--port" else ["--port", str(free_port())]
+            result = specie("up", "--data-dir", str(tmp_path / "d"), *gateway, option, str(port))
+            assert result.returncode == 1
+            assert f"Port {port} " in result.stderr
+            assert option in result.stderr
+
+
+def test_two_stacks_run_side_by_side(stack: Stack) -> None:
+    with running_stack() as other:
+        assert other.call("GET", "/healthz").status == 200
+        assert set(other.wallet).isdisjoint(stack.wallet)
+
+
+def test_settings_and_workers_reach_the_services() -> None:
+    arguments = ["--ephemeral", "--wallet-workers", "2"]
+    with running_stack(arguments, env={"SPECIE_TRANSACTION_WORKERS": "2", "SPECIE_WALLET_LOG_LEVEL": "DEBUG"}) as stack:
+        assert (len(stack.wallet), len(stack.transaction)) == (2, 2)
+        for address in (*stack.wallet, *stack.transaction):
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host, int(port)), timeout=10).close()
+
+
+@pytest.mark.parametrize("part", ["wallet_service", "transaction_service", "bin/postgres", "envoy.yaml"])
+def test_when_a_part_dies_all_stop_and_it_is_named(data_dir: Path, part: str) -> None:
+    with running_stack(["--data-dir", str(data_dir)]) as stack:
+        os.kill(parts(stack)[part], signal.SIGKILL)
+        assert stack.process.wait(STOP_TIMEOUT_SECONDS) == 1
+        printed = stack.output.read_text()
+    names = {"bin/postgres": "postgresql", "envoy.yaml": "envoy"}
+    assert f"error: {names.get(part, part.removesuffix('_service'))} was ended by signal 9" in printed
+    wait_until_all_parts_are_gone(data_dir)
+
+
+def test_nothing_outlives_a_killed_parent_and_the_data_is_safe(data_dir: Path) -> None:
+    arguments = ["--data-dir", str(data_dir), "--transaction-workers", "2"]
+    with running_stack(arguments) as stack:
+        stack.call("POST", "/v1/wallets?walletId=alice", {"currencyCode": "USD"})
+        stack.process.kill()
+        stack.process.wait()
+        wait_until_all_parts_are_gone(data_dir)
+    with running_stack(arguments) as stack:
+        assert stack.call("GET", "/v1/wallets/alice").status == 200
+
+
+def test_a_stop_while_it_starts_leaves_nothing(data_dir: Path) -> None:
+    process = subprocess.Popen(
+        [*SPECIE, "up", "--data-dir", str(data_dir), "--port", str(free_port())], stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stderr is not None
+        assert any("migrations" in line for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        process.stderr.read()
+    assert process.returncode == 0
+    wait_until_all_parts_are_gone(data_dir)
+
+
+def test_an_ephemeral_stack_leaves_no_files(tmp_path: Path) -> None:
+    with running_stack(env={"TMPDIR": str(tmp_path)}) as stack:
+        assert len(list(tmp_path.iterdir())) == 1
+        assert stack.stop() == 0
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_another_databases_password_is_told_from_a_crash(data_dir: Path) -> None:
+    with running_stack(["--data-dir", str(data_dir)]) as stack:
+        stack.stop()
+    (data_dir / "secrets" / "postgres").write_text("not-it")
+    result = specie("up", "--data-dir", str(data_dir), "--port", str(free_port()))
+    assert result.returncode == 1
+    assert "belongs to other data" in result.stderr
+    (data_dir / "secrets" / "postgres").unlink()
+    result = specie("up", "--data-dir", str(data_dir), "--port", str(free_port()))
+    assert "passwords" in result.stderr
