@@ -97,7 +97,7 @@ async def _abort(call: Call, status: status_pb2.Status) -> None:
 
 
 async def deadline(call: Call, proceed: Next) -> Message:
-    """Refuses what is late already; tells the rest how long somebody waits. grpc cancels a handler at its caller's deadline."""
+    """Refuses what is late already. grpc itself cancels a handler at its caller's deadline."""
     left = call.context.time_remaining()
     call.deadline = call.started + (CALL_SECONDS_MAX if left is None else left)
     if left is not None and left <= 0:

