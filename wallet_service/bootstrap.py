@@ -1,7 +1,6 @@
 """The only place where the parts are put together."""
 
 import asyncio
-from zoneinfo import available_timezones
 
 import grpc.aio
 import uuid_utils.compat
@@ -31,9 +30,7 @@ def servicer(store: WalletStore, accounts: AccountGateway) -> WalletServicer:
 
 
 def application(settings: WalletSettings) -> Application:
-    """Called inside the event loop. Raises OSError where the system has no time zones."""
-    if not available_timezones():
-        raise OSError("this system has no IANA time zone database (package tzdata); limits count days by it")
+    """Called inside the event loop."""
     database = Database(settings, application_name="specie-wallet")
     channel = channel_to(settings.transaction_target)
     store, accounts = SqlWalletStore(database), GrpcAccountGateway(channel)

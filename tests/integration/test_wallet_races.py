@@ -2,9 +2,9 @@
 several workers, in exactly the order that each test's name tells."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg2
@@ -68,7 +68,8 @@ class Scene:
 @asynccontextmanager
 async def scene(database: Database) -> AsyncIterator[Scene]:
     connections = Connections(WalletSettings(database_dsn=SecretStr(database.wallet_dsn)), "test")
-    with psycopg2.connect(database.owner_dsn) as connection, connection.cursor() as cursor:
+    connection = psycopg2.connect(database.owner_dsn)
+    with connection, connection.cursor() as cursor:
         cursor.execute("TRUNCATE wallets.wallet")
     connection.close()
     store = SqlWalletStore(connections, due_seconds=0)
@@ -121,7 +122,7 @@ async def refused(calling: Awaitable[WalletWithBalance]) -> str:
     return caught.value.reason
 
 
-def set_limits(worker: Worker, limits: Limits, name: str = "") -> Awaitable[WalletWithBalance]:
+def set_limits(worker: Worker, limits: Limits, name: str = "") -> Coroutine[Any, Any, WalletWithBalance]:
     return worker.changes.update(ALICE, ALL, Particulars(name, {}, limits), "")
 
 
@@ -605,3 +606,25 @@ async def test_a_call_that_never_gets_to_begin_is_contention(
 
         monkeypatch.setattr(s.store, "replace", late)
         assert await refused(s.one.changes.set_state(ALICE, Intent.FREEZE)) == "CONTENTION"
+
+
+@asynchronous
+async def test_an_opening_refused_to_one_worker_and_taken_from_another_is_taken(database: Database) -> None:
+    async with scene(database) as s:
+
+        async def refusing_after_another_has_opened(order: Order) -> None:
+            s.accounts.before = nothing
+            await s.reconciled(s.two)
+            raise Declined(Failure(Reason.UNKNOWN_CURRENCY, {"currency": order.name}))
+
+        s.accounts.before = refusing_after_another_has_opened
+        assert (await s.one.changes.create(creation())).wallet.state is WalletState.ACTIVE
+
+
+@asynchronous
+async def test_a_wallet_that_is_gone_is_a_bug(database: Database) -> None:
+    async with scene(database) as s:
+        await s.created()
+        alice = await s.alice()
+        with pytest.raises(InvariantViolation):
+            await s.one.carrier.reread(replace(alice, name="wallets/gone"))

@@ -6,7 +6,7 @@ FakeAccounts is an AccountGateway. `serve_accounts` puts the same accounts behin
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc.aio
 from specie.transaction.v1 import Account as AccountMessage
@@ -30,6 +30,8 @@ from service_kit.interceptors import ChainInterceptor
 from service_kit.status import Refusal
 from wallet_service.domain.failure import Declined, Failure, Reason
 from wallet_service.domain.wallet import Account, AccountState, Balance, Limits, Wallet
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ class FakeAccounts:
 
         return await self._do(Order("get_many", "", tuple(names), 0), effect)
 
-    async def _do(self, order: Order, effect: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 - as the effect's
+    async def _do(self, order: Order, effect: Callable[[], Awaitable[T]]) -> T:
         self.orders.append(order)
         self.history.append(order)
         self._effects.append(effect)

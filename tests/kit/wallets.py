@@ -147,7 +147,7 @@ async def failed(calling: Any) -> Failed:  # noqa: ANN401 - any call
         answer = await calling
     except grpc.aio.AioRpcError as error:
         trailers = dict(error.trailing_metadata() or ())
-        status = status_pb2.Status.FromString(trailers["grpc-status-details-bin"])  # type: ignore[arg-type]
+        status = status_pb2.Status.FromString(trailers["grpc-status-details-bin"])
         info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
         for detail in status.details:
             detail.Unpack(info)

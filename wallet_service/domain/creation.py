@@ -45,5 +45,5 @@ def check_limits(limits: Limits) -> Failure | None:
 
 @cache
 def _time_zones() -> frozenset[str]:
-    """Of the system's IANA database; reading it takes some 50 ms, once."""
+    """Of the system's IANA database and package tzdata; reading them takes some 50 ms, once."""
     return frozenset(available_timezones())
