@@ -1,0 +1,73 @@
+"""What README.md shows is true: its commands are run in their order against a stack, and its answers are compared."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.kit.readme import BEGIN, END, README, Block, blocks, settings_table
+from tests.kit.stack import ROOT, Stack, running_stack
+
+
+@pytest.fixture(scope="module")
+def fresh_stack() -> Iterator[Stack]:
+    """One of its own: the README begins with nothing."""
+    with running_stack() as stack:
+        yield stack
+
+
+def test_every_command_works_and_every_answer_is_as_shown(fresh_stack: Stack) -> None:
+    output, compared = "", 0
+    for block in blocks():
+        if block.language in ("bash", "python"):
+            output = run(block, fresh_stack)
+        elif block.language == "json":
+            assert_contains(json.loads(output.splitlines()[-1]), json.loads(block.text))
+            compared += 1
+    assert compared == 3
+
+
+def test_python_and_the_command_line_moved_what_they_say(fresh_stack: Stack) -> None:
+    # 10000 in; 2500 to bob; 500 back; 700 to bob.
+    assert available(fresh_stack, "alice") == "7300"
+    assert available(fresh_stack, "bob") == "2700"
+
+
+def test_the_settings_table_is_what_the_code_has() -> None:
+    shown = README.read_text().partition(BEGIN)[2].partition(END)[0]
+    assert shown == settings_table(), "run `python -m tests.kit.readme`"
+
+
+def run(block: Block, stack: Stack) -> str:
+    """As a person would in the project's folder, only with this stack's port."""
+    text = block.text.replace("localhost:8080", stack.grpc).replace(
+        ".venv/bin/specie", f"{sys.executable} -m specie_cli.main"
+    )
+    command = ["bash", "-euo", "pipefail", "-c", text] if block.language == "bash" else [sys.executable, "-c", text]
+    environment = os.environ | {"SPECIE_SERVER": stack.grpc}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (block.text, done.stdout, done.stderr)
+    # curl puts no newline behind a body, so the answers of a block of several stand behind each other.
+    return done.stdout.replace("}{", "}\n{")
+
+
+def available(stack: Stack, wallet: str) -> str:
+    balance: dict[str, Any] = stack.call("GET", f"/v1/wallets/{wallet}/balance").body["balance"]
+    return str(balance["available"]["minorUnits"])
+
+
+def assert_contains(answer: Any, shown: Any) -> None:  # noqa: ANN401 - JSON
+    """The README shortens its answers: all that it shows must be there."""
+    if isinstance(shown, dict):
+        for key, value in shown.items():
+            assert key in answer
+            assert_contains(answer[key], value)
+    elif isinstance(shown, list):
+        for real, expected in zip(answer, shown, strict=False):
+            assert_contains(real, expected)
+    else:
+        assert answer == shown
