@@ -47,7 +47,8 @@ class Database:
         self._places = threading.BoundedSemaphore(settings.read_threads + settings.read_queue_length)
 
     async def run(self, work: Callable[[Connection], T]) -> T:
-        """Runs `work` in a transaction that commits when it returns. A caller that goes away does not interrupt it.
+        """Runs `work` in a transaction that commits when it returns. A caller that goes away does not interrupt it; if
+        it has not begun, it never does.
 
         Raises Refusal: OVERLOADED, CONTENTION, DEADLINE_EXCEEDED, UNAVAILABLE, and what `work` itself refuses.
         """
@@ -57,13 +58,10 @@ class Database:
                 "too many calls are waiting for the database; send this one again later",
                 retry_after_seconds=RETRY_AFTER_SECONDS,
             )
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._work, work)
-
-    def _work(self, work: Callable[[Connection], T]) -> T:
-        try:
-            return self._attempts(work)
-        finally:
-            self._places.release()
+        running = self._threads.submit(self._attempts, work)
+        # Not at the end of the work itself: what is given up while it waits never runs, and must free its place too.
+        running.add_done_callback(lambda _: self._places.release())
+        return await asyncio.wrap_future(running)
 
     def _attempts(self, work: Callable[[Connection], T]) -> T:
         for attempt in range(1, ATTEMPTS_MAX + 1):
@@ -78,8 +76,13 @@ class Database:
         raise AssertionError("unreachable")  # pragma: no cover
 
     async def ping(self) -> None:
-        """Raises Refusal when the database does not answer."""
-        await self.run(lambda connection: connection.execute(text("SELECT 1")))
+        """Raises Refusal when the database does not answer. A full queue is no such sign: a process that was taken out
+        for it would leave its load to the others, and all would go one after the other."""
+        try:
+            await self.run(lambda connection: connection.execute(text("SELECT 1")))
+        except Refusal as refusal:
+            if refusal.reason != "OVERLOADED":
+                raise
 
     def close(self) -> None:
         """Waits for what is running, then closes the connections."""
