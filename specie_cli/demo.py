@@ -1,0 +1,128 @@
+"""`specie demo`: a tour of a stack that it starts and throws away. It prints each call and its answer."""
+
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+START_TIMEOUT_SECONDS = 120
+POLL_SECONDS = 0.1
+STOP_TIMEOUT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call: what it shows, the call, and the HTTP status that it must be answered with."""
+
+    says: str
+    method: str
+    path: str
+    body: dict[str, Any] | None = None
+    key: str = ""
+    status: int = 200
+
+
+def usd(minor_units: int) -> dict[str, Any]:
+    return {"currencyCode": "USD", "minorUnits": minor_units}
+
+
+def transfer(says: str, key: str, minor_units: int, status: int = 200, destination: str = "wallets/bob") -> Step:
+    body = {"source": "wallets/alice", "destination": destination, "amount": usd(minor_units)}
+    return Step(says, "POST", "/v1/transfers", body, key, status)
+
+
+TOUR = (
+    Step("Alice gets a wallet.", "POST", "/v1/wallets?walletId=alice", {"currencyCode": "USD"}),
+    Step("So does Bob.", "POST", "/v1/wallets?walletId=bob", {"currencyCode": "USD"}),
+    Step(
+        "Money comes from the outside world.", "POST", "/v1/wallets/alice:deposit", {"amount": usd(10_000)}, "deposit-1"
+    ),
+    transfer("Alice pays Bob 25.00.", "transfer-1", 2_500),
+    transfer("She presses the button twice: the same key moves nothing, and says so.", "transfer-1", 2_500),
+    transfer("The same key for another amount is refused.", "transfer-1", 2_600, status=409),
+    transfer("She cannot pay what she does not have.", "transfer-2", 99_999, status=400),
+    transfer("Nor to a wallet that does not exist.", "transfer-3", 1, 404, "wallets/carol"),
+    Step("Alice's wallet is frozen: from now on nothing leaves it.", "POST", "/v1/wallets/alice:freeze", {}),
+    transfer("See?", "transfer-4", 1, status=400),
+    Step("Her statement: every entry with the balance after it.", "GET", "/v1/wallets/alice/entries"),
+    Step(
+        "And what was refused is on record.",
+        "GET",
+        "/v1/transactions?wallet=wallets/alice&state=TRANSACTION_STATE_FAILED",
+    ),
+)
+
+
+def demo() -> None:
+    """A scripted tour against a throw-away stack."""
+    console = Console(highlight=False)
+    with tempfile.TemporaryDirectory(prefix="specie-demo-") as folder:
+        ready = Path(folder) / "ready.json"
+        command = [sys.executable, "-m", "specie_cli.main", "up", "--ephemeral", "--port", str(_free_port())]
+        with (Path(folder) / "output.txt").open("w+") as output:
+            stack = subprocess.Popen([*command, "--ready-file", str(ready)], stdout=output, stderr=subprocess.STDOUT)
+            try:
+                console.print("starting a stack of its own ...")
+                gateway = _gateway(stack, ready)
+                if gateway is None:
+                    output.seek(0)
+                    Console(stderr=True).print(output.read(), "error: the stack did not start", markup=False)
+                    raise typer.Exit(1)
+                for step in TOUR:
+                    _take(step, gateway, console)
+            finally:
+                stack.terminate()
+                stack.wait(STOP_TIMEOUT_SECONDS)
+    console.print("That was it; the stack is gone. `make run` starts one that stays.")
+
+
+def _take(step: Step, gateway: str, console: Console) -> None:
+    console.print(f"\n[bold]{escape(step.says)}[/bold]")
+    console.print(f"{step.method} {step.path}", style="cyan", markup=False)
+    if step.body:
+        console.print(json.dumps(step.body), style="cyan", markup=False, soft_wrap=True)
+    status, answer = _call(step, gateway)
+    console.print(f"{status}", style="green" if status == step.status else "red")
+    console.print_json(json.dumps(answer))
+    if status != step.status:
+        Console(stderr=True).print(f"error: {step.status} was expected", style="red")
+        raise typer.Exit(1)
+
+
+def _call(step: Step, gateway: str) -> tuple[int, Any]:
+    headers = {"content-type": "application/json"} | ({"idempotency-key": step.key} if step.key else {})
+    data = None if step.body is None else json.dumps(step.body).encode()
+    request = urllib.request.Request(gateway + step.path, data, headers, method=step.method)  # noqa: S310 - our own
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def _gateway(stack: subprocess.Popen[bytes], ready: Path) -> str | None:
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while not ready.exists():
+        if stack.poll() is not None or time.monotonic() > deadline:
+            return None
+        time.sleep(POLL_SECONDS)
+    return str(json.loads(ready.read_text())["gateway"])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
