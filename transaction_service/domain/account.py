@@ -1,7 +1,7 @@
 """Accounts as posting knows them, and what may be set on them."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum, IntEnum
 from functools import lru_cache
 from typing import Final
@@ -12,6 +12,7 @@ from transaction_service.domain.failure import Failure, Reason
 INT64_MAX: Final = 2**63 - 1
 INT64_MIN: Final = -(2**63)
 SYSTEM_PREFIX: Final = "system/"
+SECONDS_PER_HOUR: Final = 3600
 
 
 class AccountKind(IntEnum):
@@ -86,9 +87,9 @@ class Account:
         return self.balance - self.held
 
     @property
-    def spendable(self) -> int:
-        """What a debit may take; without floor, all that int64 can count."""
-        return self.balance - INT64_MIN if self.floor is None else self.available - self.floor
+    def spendable(self) -> int | None:
+        """What a debit may take. None: without floor there is no end."""
+        return None if self.floor is None else self.available - self.floor
 
 
 @lru_cache(1024)
@@ -110,13 +111,13 @@ def day_ends(now: datetime, time_zone: str) -> datetime:
 
 
 def hour_of(now: datetime) -> int:
-    """Hours since 1970."""
-    return int(now.timestamp()) // 3600
+    """Hours since 1970 in UTC."""
+    return int(now.timestamp()) // SECONDS_PER_HOUR
 
 
 def hour_ends(now: datetime) -> datetime:
-    """The next full hour."""
-    return now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+    """The next full hour of UTC: `now` may come in a zone that is half an hour beside it."""
+    return datetime.fromtimestamp((hour_of(now) + 1) * SECONDS_PER_HOUR, UTC)
 
 
 def system_account(name: str, account_id: str) -> Account:

@@ -47,6 +47,8 @@ class Book:
 
     def post(self, movement: Movement, source: Account, destination: Account) -> Outcome:
         """Writes the two entries. The guards have let it through: what fails here is a bug."""
+        if not 0 < movement.amount <= INT64_MAX:
+            raise InvariantViolation(f"{movement.id}: an amount outside 1 to 2^63 - 1")
         self._enter(movement, source, -movement.amount)
         self._enter(movement, destination, movement.amount)
         return self._decided(Transaction(movement, TransactionState.POSTED, self.now, post_time=self.now))
@@ -105,12 +107,13 @@ def decide(book: Book, movement: Movement) -> Answer:  # noqa: C901, PLR0912 - o
         over = _over_limit(source, usage, movement.amount, book.now)
         if over is not None:
             return book.fail(movement, over.reason, **over.metadata)
-    if source.floor is not None and source.spendable < movement.amount:
+    spendable = source.spendable
+    if spendable is not None and spendable < movement.amount:
         return book.fail(
             movement,
             Reason.INSUFFICIENT_FUNDS,
             wallet=source.name,
-            available=str(source.spendable),
+            available=str(spendable),
             amount=str(movement.amount),
         )
     if source.balance - movement.amount < INT64_MIN:
@@ -119,7 +122,9 @@ def decide(book: Book, movement: Movement) -> Answer:  # noqa: C901, PLR0912 - o
         return book.fail(movement, Reason.BALANCE_OVERFLOW, wallet=destination.name)
     # From here on the movement must succeed.
     if source.limits.bind_debits:
-        source.usage = Usage(usage.day, usage.day_amount + movement.amount, usage.hour, usage.hour_count + 1)
+        # Money that goes round can add up to more than int64 in a day. The count stops there: no limit is higher.
+        day_amount = min(usage.day_amount + movement.amount, INT64_MAX)
+        source.usage = Usage(usage.day, day_amount, usage.hour, usage.hour_count + 1)
     return book.post(movement, source, destination)
 
 
