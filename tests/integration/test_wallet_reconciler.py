@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from service_kit.status import Refusal
 from tests.kit.accounts import FakeAccounts, Order, unavailable
@@ -47,17 +48,24 @@ async def until(worker: Worker, done: Callable[[], Coroutine[Any, Any, bool]]) -
         await running
 
 
-BAD = [
-    unavailable,
-    lambda: Declined(Failure(Reason.UNKNOWN_CURRENCY, {"currency": "USD"})),
-    lambda: Declined(Failure(Reason.ACCOUNT_ALREADY_EXISTS, {"account": "x"})),
-    lambda: RuntimeError("a bug"),
+BAD: list[tuple[Callable[[], Exception], str]] = [
+    (unavailable, "postponed"),
+    (lambda: Declined(Failure(Reason.UNKNOWN_CURRENCY, {"currency": "USD"})), "stuck"),
+    (lambda: Declined(Failure(Reason.ACCOUNT_ALREADY_EXISTS, {"account": "x"})), "stuck"),
+    (lambda: RuntimeError("a bug"), "stuck"),
 ]
 
 
-@pytest.mark.parametrize("error", BAD)
+def counted(outcome: str) -> float:
+    return REGISTRY.get_sample_value("specie_wallets_reconciled_total", {"outcome": outcome}) or 0.0
+
+
+@pytest.mark.parametrize(("error", "outcome"), BAD)
 @asynchronous
-async def test_a_wallet_that_cannot_be_finished_does_not_hold_up_the_others(error: Callable[[], Exception]) -> None:
+async def test_a_wallet_that_cannot_be_finished_is_counted_and_does_not_hold_up_the_others(
+    error: Callable[[], Exception], outcome: str
+) -> None:
+    before = counted(outcome), counted("finished")
     store, accounts = MemoryWalletStore(due_seconds=0), FakeAccounts()
     for name in ("bad", "good", "better"):
         await store.insert(new_wallet(f"wallets/{name}"))
@@ -69,6 +77,7 @@ async def test_a_wallet_that_cannot_be_finished_does_not_hold_up_the_others(erro
     accounts.before = bad
     worker = Worker(store, accounts)
     assert await worker.reconciler.round() == 3
+    assert (counted(outcome), counted("finished")) == (before[0] + 1, before[1] + 2)
     creating, active = WalletState.CREATING, WalletState.ACTIVE
     assert await states(store) == {"bad": creating, "good": active, "better": active}
     assert await worker.reconciler.round() == 1

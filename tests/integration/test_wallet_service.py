@@ -32,6 +32,7 @@ from tests.kit.postgres import Database
 from tests.kit.wallets import Failed, Service, asynchronous, failed, running_service
 from wallet_service.domain.failure import Declined, Failure, Reason
 from wallet_service.domain.wallet import AccountState
+from wallet_service.rpc import conversion
 
 ACTIVE, FROZEN, CLOSED = (
     WalletState.WALLET_STATE_ACTIVE,
@@ -248,6 +249,29 @@ async def test_a_full_last_page_has_no_next_one(database: Database) -> None:
         assert (await service.stub.ListWallets(ListWalletsRequest(owner=owner, page_size=2))).next_page_token == ""
         assert len((await service.stub.ListWallets(ListWalletsRequest(owner=owner))).wallets) == 2
         assert len((await service.stub.ListWallets(ListWalletsRequest(owner="nobody"))).wallets) == 0
+
+
+@asynchronous
+async def test_a_page_is_cut_where_it_would_be_too_large_and_nothing_is_lost(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversion, "PAGE_BYTES_MAX", 600)
+    async with running_service(database) as service:
+        owner = f"o-{uuid4()}"
+        sizes = [500, 0, 1, 500, 500]  # two that are large by themselves, and what fits between
+        made = [await create(service, f"{fresh_id()[:8]}-{n}", owner=owner) for n in range(len(sizes))]
+        made.sort(key=lambda wallet: wallet.name)
+        for wallet, size in zip(made, sizes, strict=True):
+            labels = {f"l{n}": "x" * 100 for n in range(size // 100)}
+            await update(service, Wallet(name=wallet.name, labels=labels), "labels")
+        pages_seen: list[list[str]] = []
+        request = ListWalletsRequest(owner=owner, page_size=4)
+        while not pages_seen or request.page_token:
+            page = await service.stub.ListWallets(request)
+            pages_seen.append([wallet.name for wallet in page.wallets])
+            request.page_token = page.next_page_token
+        assert [name for names in pages_seen for name in names] == [wallet.name for wallet in made]
+        assert [len(names) for names in pages_seen] == [1, 2, 1, 1]
 
 
 @asynchronous

@@ -4,6 +4,7 @@ import asyncio
 from typing import Final
 
 import structlog
+from prometheus_client import Counter
 
 from service_kit.status import Refusal
 from wallet_service.app.carry import Carrier, settled
@@ -11,6 +12,10 @@ from wallet_service.domain.failure import Declined
 from wallet_service.ports import Due, WalletStore
 
 log = structlog.stdlib.get_logger()
+
+ENDED: Final = Counter("specie_wallets_reconciled", "Unfinished wallets taken on, by how it ended", ["outcome"])
+FINISHED, POSTPONED, STUCK = (ENDED.labels(outcome) for outcome in ("finished", "postponed", "stuck"))
+"""A wallet that is stuck will not be finished without a person: alert on it."""
 
 CLAIMED_MAX: Final = 100
 """How many wallets one round takes on."""
@@ -72,12 +77,17 @@ class Reconciler:
             async with asyncio.timeout(WALLET_SECONDS_MAX):
                 wallet, _ = await self._carrier.carry(due.wallet, settled)
         except Refusal as refusal:
+            POSTPONED.inc()
             log.warning("reconcile_postponed", reason=refusal.reason, **known)
         except Declined as declined:
+            STUCK.inc()
             log.error("reconcile_stuck", reason=declined.failure.reason, **known)
         except TimeoutError:
+            POSTPONED.inc()
             log.warning("reconcile_postponed", reason="DEADLINE_EXCEEDED", **known)
         except Exception:
+            STUCK.inc()
             log.exception("reconcile_stuck", **known)
         else:
+            FINISHED.inc()
             log.info("reconciled", became=wallet.state.name, **known)

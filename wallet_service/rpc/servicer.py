@@ -31,7 +31,7 @@ from wallet_service.app.reading import Reading
 from wallet_service.domain import update
 from wallet_service.domain.failure import Failure
 from wallet_service.domain.lifecycle import Intent
-from wallet_service.rpc.conversion import creation, etag, message, particulars, position, state_filter
+from wallet_service.rpc.conversion import as_many_as_fit, creation, etag, message, particulars, position, state_filter
 from wallet_service.rpc.errors import failures_as_refusals, to_refusal
 
 Context = aio.ServicerContext[Any, Any]
@@ -68,8 +68,9 @@ class WalletServicer(WalletServiceServicer):
         size = pages.page_size(request.page_size)
         with failures_as_refusals():
             page = await self._reading.page(request.owner, state_filter(request.state), after, size)
-        token = pages.encode([page.end], *filters) if page.end else ""
-        return ListWalletsResponse(wallets=map(message, page.wallets), next_page_token=token)
+        wallets, end = as_many_as_fit([message(wallet) for wallet in page.wallets], page.end)
+        token = pages.encode([end], *filters) if end else ""
+        return ListWalletsResponse(wallets=wallets, next_page_token=token)
 
     async def UpdateWallet(self, request: UpdateWalletRequest, _: Context) -> UpdateWalletResponse:
         values = particulars(request.wallet)
