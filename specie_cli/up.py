@@ -4,6 +4,9 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -18,6 +21,9 @@ from specie_cli.stack.failure import StackError
 from specie_cli.stack.local import Limits, LocalStack
 
 OptionalPort = Annotated[int | None, typer.Option(min=1, max=ports.LAST, help="Default: follows --port")]
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(BaseException):
@@ -68,47 +74,58 @@ def up(
     if ready_file is not None and not ready_file.absolute().parent.is_dir():
         console.print(f"error: there is no directory {ready_file.absolute().parent} for the ready file", style="red")
         raise typer.Exit(1)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    limits = Limits(calls_per_second, calls_per_second_per_client)
+    with in_the_foreground(None if ephemeral else data_dir, wish, limits, console) as stack:
+        try:
+            if ready_file is not None:
+                write_ready_file(ready_file, stack.description())
+            _show(stack)
+            stack.watch()
+        finally:
+            if ready_file is not None:
+                ready_file.unlink(missing_ok=True)
+
+
+@contextmanager
+def in_the_foreground(
+    data_dir: Path | None, wish: ports.Wish, limits: Limits, console: Console
+) -> Iterator[LocalStack]:
+    """A stack that is running, and is stopped at the end. Signals end it early, and quietly; what fails ends the
+    command with a message. `data_dir` None: in a temporary directory that is deleted at the end."""
+    for number in SIGNALS:
         signal.signal(number, _stop)
-    directory = DataDirectory(Path(tempfile.mkdtemp(prefix="specie-")) if ephemeral else data_dir)
+    directory = DataDirectory(data_dir or Path(tempfile.mkdtemp(prefix="specie-")))
     try:
-        _run(directory, wish, Limits(calls_per_second, calls_per_second_per_client), ready_file, console)
+        directory.open()
+        tell = partial(console.print, markup=False, highlight=False)
+        stack = LocalStack(directory, ports.chosen(wish), limits, dict(os.environ), tell)
+        console.print(f"starting in {directory.path}", markup=False, highlight=False)
+        try:
+            stack.start()
+            yield stack
+        finally:
+            # From here on the stop runs to its end, whatever is pressed.
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+            console.print("stopping")
+            stack.stop()
     except StackError as error:
-        console.print(f"error: {error}", style="red", markup=False, highlight=False)
+        console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
     except Stopped:
         console.print("stopped")
+        raise typer.Exit from None
     finally:
         directory.close()
-        if ephemeral:
+        if data_dir is None:
             directory.delete()
-
-
-def _run(directory: DataDirectory, wish: ports.Wish, limits: Limits, ready_file: Path | None, console: Console) -> None:
-    directory.open()
-    stack = LocalStack(directory, ports.chosen(wish), limits, dict(os.environ), lambda what: console.print(f"  {what}"))
-    console.print(f"starting in {directory.path}")
-    try:
-        stack.start()
-        if ready_file is not None:
-            write_ready_file(ready_file, stack.description())
-        _show(stack, directory)
-        stack.watch()
-    finally:
-        # From here on the stop runs to its end, whatever is pressed.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        if ready_file is not None:
-            ready_file.unlink(missing_ok=True)
-        console.print("stopping")
-        stack.stop()
 
 
 def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
     raise Stopped
 
 
-def _show(stack: LocalStack, directory: DataDirectory) -> None:
+def _show(stack: LocalStack) -> None:
     """Where everything is, without passwords, and what to try first."""
     where = stack.description()
     table = Table(title="Specie is running", title_justify="left", show_header=False)
@@ -117,7 +134,7 @@ def _show(stack: LocalStack, directory: DataDirectory) -> None:
         table.add_row(f"{name} service (gRPC)", ", ".join(where[name]))  # type: ignore[arg-type]
     table.add_row("PostgreSQL", f"{ports.HOST}:{stack.ports.postgres}, database specie")
     table.add_row("Envoy's admin page", f"http://{ports.HOST}:{stack.ports.admin}")
-    table.add_row("data, logs, passwords", str(directory.path))
+    table.add_row("data, logs, passwords", str(stack.data_dir))
     console = Console(file=sys.stdout)
     console.print(table)
     console.print("Try:", highlight=False)

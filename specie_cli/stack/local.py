@@ -60,6 +60,10 @@ class LocalStack:
         )
 
     @property
+    def data_dir(self) -> Path:
+        return self._directory.path
+
+    @property
     def gateway_url(self) -> str:
         return f"http://{HOST}:{self.ports.gateway}"
 

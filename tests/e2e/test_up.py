@@ -4,10 +4,18 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
+import grpc
 import psycopg2
 import pytest
+from specie.transaction.v1 import TransactionServiceStub, TransferRequest
+from specie.type.v1 import Money
 
 from specie_cli.stack.directory import DataDirectory
 from tests.kit.ports import free_port
@@ -36,8 +44,11 @@ def wait_until_all_parts_are_gone(data_dir: Path) -> None:
 
 
 @pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
-    return tmp_path / "data"
+def data_dir() -> Iterator[Path]:
+    """Where another user, who may have to run PostgreSQL, can reach it. Pytest's own folders are closed."""
+    with tempfile.TemporaryDirectory(prefix="specie-up-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder) / "data"
 
 
 def test_data_stays_and_secrets_do_not_show(data_dir: Path) -> None:
@@ -58,6 +69,64 @@ def test_data_stays_and_secrets_do_not_show(data_dir: Path) -> None:
     with running_stack(arguments) as stack:
         assert stack.call("POST", "/v1/wallets/alice:deposit", deposit).body["replayed"] is True
         assert stack.call("GET", "/v1/wallets/alice").body["wallet"]["balance"]["posted"]["minorUnits"] == "5"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to hand PostgreSQL to another user")
+def test_a_directory_that_only_root_can_enter(data_dir: Path) -> None:
+    data_dir.parent.chmod(0o700)
+    for _ in range(2):
+        with running_stack(["--data-dir", str(data_dir)]) as stack:
+            assert stack.stop() == 0
+    home = data_dir / "postgresql"
+    assert home.is_symlink()
+    assert data_dir.parent.stat().st_mode & 0o777 == 0o700
+    target = home.resolve()
+    DataDirectory(data_dir).delete()
+    assert not target.exists()
+
+
+def test_a_stop_under_load_cuts_nothing_short(data_dir: Path) -> None:
+    """Every call either was answered or never came in, and every answered one is in the ledger."""
+    arguments = ["--data-dir", str(data_dir)]
+    acknowledged: list[str] = []
+    refusals: list[str] = []
+    enough, stopped = threading.Event(), threading.Event()
+
+    def transfer_until_stopped(money: TransactionServiceStub) -> None:
+        while not stopped.is_set():
+            key = str(uuid4())
+            amount = Money(currency_code="USD", minor_units=1)
+            request = TransferRequest(source="wallets/a", destination="wallets/b", amount=amount, request_id=key)
+            try:
+                money.Transfer(request, timeout=30)
+            except grpc.RpcError as error:
+                refusals.append(str(error))
+                return
+            acknowledged.append(key)
+            if len(acknowledged) > 200:
+                enough.set()
+
+    with running_stack(arguments) as stack, grpc.insecure_channel(stack.grpc) as channel:
+        for wallet in ("a", "b"):
+            stack.call("POST", f"/v1/wallets?walletId={wallet}", {"currencyCode": "USD"})
+        amount = {"currencyCode": "USD", "minorUnits": "1000000000"}
+        stack.call("POST", "/v1/wallets/a:deposit", {"amount": amount, "requestId": "d"})
+        money = TransactionServiceStub(channel)
+        with ThreadPoolExecutor(16) as pool:
+            for _ in range(16):
+                pool.submit(transfer_until_stopped, money)
+            assert enough.wait(60)
+            assert stack.stop() == 0
+            stopped.set()
+    assert [r for r in refusals if "failed to connect" not in r.lower()] == []
+    with running_stack(arguments) as stack:
+        connection = psycopg2.connect(stack.owner_dsn)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT request_id FROM transactions.transaction WHERE kind = 1")
+                assert {row[0] for row in cursor.fetchall()} == set(acknowledged)
+        finally:
+            connection.close()
 
 
 def test_durability_is_on(stack: Stack) -> None:
