@@ -1,6 +1,12 @@
 """TCP ports for the servers of a test."""
 
+import secrets
 import socket
+from contextlib import ExitStack
+
+FIRST, COUNT = 20_000, 10_000
+"""Below what systems give to outgoing connections (Linux: 32768 and up). One of those could hold a server's port, also
+for a minute after it ended, while the server is to be started again."""
 
 
 def free_port() -> int:
@@ -9,10 +15,14 @@ def free_port() -> int:
 
 
 def free_ports(count: int) -> list[int]:
-    """As many different ones: all are held until the last is found."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [s.getsockname()[1] for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()
+    """As many, one after the other."""
+    while True:
+        first = FIRST + secrets.randbelow(COUNT)
+        ports = list(range(first, first + count))
+        try:
+            with ExitStack() as held:
+                for port in ports:
+                    held.enter_context(socket.create_server(("127.0.0.1", port)))
+        except OSError:
+            continue
+        return ports
