@@ -25,6 +25,7 @@ S = TypeVar("S", bound=ServiceSettings)
 RESTART_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 0.1
 CHILD_MARK: Final = "SPECIE_WORKER_CHILD"
+STDIN: Final = 0
 
 
 def run(module: str, settings: S, serve: Callable[[S], Awaitable[None]]) -> int:
@@ -48,7 +49,8 @@ def run(module: str, settings: S, serve: Callable[[S], Awaitable[None]]) -> int:
 
 def _end_with_parent() -> None:
     """Standard input is a pipe that the parent never writes to: its end is the parent's end."""
-    sys.stdin.buffer.read()
+    # Not sys.stdin: its lock, held by a waiting daemon thread, makes the interpreter abort when it ends.
+    os.read(STDIN, 1)
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -1,0 +1,78 @@
+"""The ledger's tables beside the service: counted, queried, locked, and PostgreSQL held still."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+
+from tests.kit.postgres import Database
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How many there are."""
+
+    posted: int
+    failed: int
+    entries: int
+
+
+class Ledger:
+    """The tables, read and locked by their owner beside the service."""
+
+    def __init__(self, database: Database) -> None:
+        self._dsn = database.owner_dsn
+
+    def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        with self.session() as cursor:
+            cursor.execute(sql, values)
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+        return found
+
+    def rows(self) -> Rows:
+        counted = self.query(
+            "SELECT count(*) FILTER (WHERE state = 1), count(*) FILTER (WHERE state = 2),"
+            " (SELECT count(*) FROM transactions.entry) FROM transactions.transaction"
+        )
+        return Rows(*counted[0])
+
+    @contextmanager
+    def session(self) -> Iterator[Any]:
+        """A cursor in one transaction, rolled back at the end: what it locks is free again."""
+        connection = psycopg2.connect(self._dsn)
+        try:
+            with connection.cursor() as cursor:
+                yield cursor
+        finally:
+            connection.close()
+
+    @contextmanager
+    def locked(self, *accounts: str) -> Iterator[None]:
+        """Another session holds these accounts' rows."""
+        with self.session() as cursor:
+            cursor.execute("SELECT id FROM transactions.account WHERE name = ANY(%s) FOR UPDATE", (list(accounts),))
+            assert len(cursor.fetchall()) == len(accounts)
+            yield
+
+    @contextmanager
+    def lanes_halted(self) -> Iterator[None]:
+        """PostgreSQL does not work on what the lanes send: it is under way for as long as a test likes, and no timeout
+        runs. The lanes must have worked before."""
+        found = self.query(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s",
+            "specie posting lane",
+        )
+        pids = [pid for (pid,) in found]
+        assert pids
+        try:
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
