@@ -1,8 +1,9 @@
 """Wallets in PostgreSQL. Every method is one short transaction; none waits for anything but the database."""
 
 from collections.abc import Sequence
+from typing import Final
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from service_kit.database import Database
@@ -17,6 +18,10 @@ from wallet_service.ports import (
     NameTaken,
     SameRequestId,
 )
+
+# By the primary key. Built once: building takes as long as running it.
+ONE_BY_NAME: Final = select(table).where(table.c.name == bindparam("name"))
+MANY_BY_NAME: Final = select(table).where(table.c.name == func.any(bindparam("names")))
 
 
 class SqlWalletStore:
@@ -50,14 +55,16 @@ class SqlWalletStore:
         return await self._database.run(work)
 
     async def get(self, name: str) -> Wallet | None:
-        return (await self.get_many([name])).get(name)
+        def work(connection: Connection) -> Wallet | None:
+            row = connection.execute(ONE_BY_NAME, {"name": name}).mappings().one_or_none()
+            return None if row is None else rows.wallet(row)
+
+        return await self._database.run(work)
 
     async def get_many(self, names: Sequence[str]) -> dict[str, Wallet]:
-        """By the primary key."""
-        query = select(table).where(table.c.name == func.any(list(names)))
-
         def work(connection: Connection) -> dict[str, Wallet]:
-            return {row["name"]: rows.wallet(row) for row in connection.execute(query).mappings()}
+            found = connection.execute(MANY_BY_NAME, {"names": list(names)}).mappings()
+            return {row["name"]: rows.wallet(row) for row in found}
 
         return await self._database.run(work)
 
