@@ -143,7 +143,11 @@ class Postgres:
     def _binaries(self) -> Path:
         tree = wheel_tree()
         if self._user is not None:
-            tree = system_user.reachable_copy(self._user, tree, f"{WHEEL}-{version(WHEEL)}")
+            # Linux wheels keep the libraries that they bring beside the package.
+            package = tree.parent
+            trees = [tree, *package.parent.glob(f"{package.name}.libs")]
+            root = system_user.reachable_copy(self._user, package.parent, trees, f"{WHEEL}-{version(WHEEL)}")
+            tree = root / tree.relative_to(package.parent)
         return tree / "bin"
 
     def _data(self, binaries: Path) -> Path:

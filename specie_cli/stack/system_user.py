@@ -9,6 +9,7 @@ import pwd
 import secrets
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from specie_cli.stack.failure import StackError
@@ -79,14 +80,20 @@ def remove_folder(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def reachable_copy(user: str, tree: Path, name: str) -> Path:
-    """This tree of programs, or a copy of it below SHARED_HOME where the user cannot reach it."""
-    if can_use(user, tree):
-        return tree
+def reachable_copy(user: str, root: Path, trees: Sequence[Path], name: str) -> Path:
+    """`root`, below which these trees of programs and libraries stand, or, where the user cannot reach them, a folder
+    below SHARED_HOME with copies of them in the same places: programs find their libraries by relative paths."""
+    if all(can_use(user, tree) for tree in trees):
+        return root
     copy = SHARED_HOME / name
     if not copy.exists():
         draft = shared_folder(f"{name}.{secrets.token_hex(8)}")
-        shutil.copytree(tree, draft, symlinks=True, dirs_exist_ok=True)
+        for tree in trees:
+            shutil.copytree(tree, draft / tree.relative_to(root), symlinks=True)
+        # Whatever the umask says, and whatever the originals have: nothing in a wheel is secret.
+        for path in (draft, *draft.rglob("*")):
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o444))
         try:
             draft.rename(copy)
         except OSError:  # another stack was quicker

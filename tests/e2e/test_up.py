@@ -1,6 +1,7 @@
 """`specie up`: what stays, what is refused, and that nothing outlives it."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,7 +19,9 @@ import pytest
 from specie.transaction.v1 import TransactionServiceStub, TransferRequest
 from specie.type.v1 import Money
 
+from specie_cli.stack import postgres, system_user
 from specie_cli.stack.directory import DataDirectory
+from specie_cli.stack.postgres import wheel_tree
 from tests.kit.ports import free_port
 from tests.kit.stack import SPECIE, STOP_TIMEOUT_SECONDS, Stack, running_stack, specie
 
@@ -83,6 +87,25 @@ def test_a_directory_that_only_root_can_enter(data_dir: Path) -> None:
     target = home.resolve()
     DataDirectory(data_dir).delete()
     assert not target.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to hand PostgreSQL to another user")
+def test_programs_that_only_root_can_reach(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a virtual environment below root's home: they are copied to where PostgreSQL's user can run them."""
+    closed, shared = data_dir.parent / "closed", data_dir.parent / "shared"
+    closed.mkdir(mode=0o700)
+    package = wheel_tree().parent
+    for tree in (wheel_tree(), package.parent / f"{package.name}.libs"):
+        shutil.copytree(tree, closed / tree.relative_to(package.parent), symlinks=True)
+    monkeypatch.setattr(system_user, "SHARED_HOME", shared)
+    monkeypatch.setattr(postgres, "wheel_tree", lambda: closed / wheel_tree().relative_to(package.parent))
+    server = postgres.Postgres(data_dir.parent / "p", data_dir.parent / "secrets", free_port(), data_dir.parent / "log")
+    server.start()
+    try:
+        psycopg2.connect(server.superuser_dsn()).close()
+    finally:
+        server.stop()
+    assert (shared / f"{postgres.WHEEL}-{version(postgres.WHEEL)}").is_dir()
 
 
 def test_a_stop_under_load_cuts_nothing_short(data_dir: Path) -> None:
