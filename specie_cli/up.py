@@ -94,7 +94,10 @@ def in_the_foreground(
     command with a message. `data_dir` None: in a temporary directory that is deleted at the end."""
     for number in SIGNALS:
         signal.signal(number, _stop)
-    directory = DataDirectory(data_dir or Path(tempfile.mkdtemp(prefix="specie-")))
+    if (path := data_dir) is None:
+        path = Path(tempfile.mkdtemp(prefix="specie-"))
+        path.chmod(0o711)  # PostgreSQL may run as another user and must pass
+    directory = DataDirectory(path)
     try:
         directory.open()
         tell = partial(console.print, markup=False, highlight=False)
