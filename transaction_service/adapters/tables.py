@@ -94,7 +94,7 @@ transaction = Table(
     CheckConstraint("amount > 0", name="amount"),
     CheckConstraint("(state = 1) = (post_time IS NOT NULL)", name="posted_has_time"),
     CheckConstraint("(state = 2) = (failure_reason IS NOT NULL)", name="failed_has_reason"),
-    Index(None, "create_time", "id"),
+    Index("transaction_create_time_idx", "create_time", "id"),
     Index(
         "transaction_external_reference_idx",
         "external_reference",
