@@ -1,7 +1,7 @@
 """TransactionService: converts, hands over to the posting queue or the reader, converts back."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from specie.transaction.v1 import (
@@ -80,8 +80,8 @@ class TransactionServicer(TransactionServiceServicer):
             account=request.wallet,
             state=TransactionState(request.state) if request.state else None,
             kind=TransactionKind(request.kind) if request.kind else None,
-            start=_time(request.start_time) if request.HasField("start_time") else None,
-            end=_time(request.end_time) if request.HasField("end_time") else None,
+            start=_time(request, "start_time"),
+            end=_time(request, "end_time"),
             external_reference=request.external_reference,
         )
         after = pages.decode(request.page_token, "transactions", wanted) if request.page_token else None
@@ -145,8 +145,11 @@ def _command(kind: TransactionKind, source: str, destination: str, request: Movi
     )
 
 
-def _time(message: Timestamp) -> datetime:
+def _time(request: ListTransactionsRequest, field: Literal["start_time", "end_time"]) -> datetime | None:
+    if not request.HasField(field):
+        return None
+    message: Timestamp = getattr(request, field)
     try:
         return message.ToDatetime(UTC)
     except (ValueError, OverflowError):
-        raise invalid("start_time", "timestamp", "must lie between the years 1 and 9999") from None
+        raise invalid(field, "timestamp", "must lie between the years 1 and 9999, with nanos below 10^9") from None
