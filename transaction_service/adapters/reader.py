@@ -4,12 +4,15 @@ The transactions of one account are two walks merged: the posted ones along the 
 the partial indexes of unposted transactions.
 """
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Select, select, tuple_, union_all
 
 from service_kit.database import Database
+from service_kit.pages import refused
 from transaction_service.adapters import statements
 from transaction_service.adapters.rows import to_transaction
 from transaction_service.adapters.tables import entry, transaction
@@ -50,7 +53,8 @@ class SqlLedgerReader:
         wanted = select(*_ENTRY_COLUMNS, *_COLUMNS).select_from(_OF_ENTRY)
         wanted = wanted.where(entry.c.account_id == account.id)
         if after is not None:
-            wanted = wanted.where(entry.c.seq < after[0] if newest_first else entry.c.seq > after[0])
+            seq = _seq(after)
+            wanted = wanted.where(entry.c.seq < seq if newest_first else entry.c.seq > seq)
         wanted = wanted.order_by(entry.c.seq.desc() if newest_first else entry.c.seq).limit(limit + 1)
 
         def work(connection: Connection) -> list[Line]:
@@ -71,7 +75,13 @@ def _of_all(connection: Connection, wanted: TransactionFilter, after: Position |
 
 def _of_account(connection: Connection, wanted: TransactionFilter, after: Position | None, limit: int) -> Page:
     """The position is the last seq taken of the posted walk and the last place taken of the other."""
-    seq_before, unposted_after = after if after is not None else (INT64_MAX, None)
+    match after:
+        case None:
+            seq_before, unposted_after = INT64_MAX, None
+        case [seq, unposted_after]:
+            seq_before = _seq([seq])
+        case _:
+            raise refused()
     posted = _posted(connection, wanted, seq_before, limit)
     unposted = _unposted(connection, wanted, unposted_after, limit)
     taken: list[Transaction] = []
@@ -132,9 +142,28 @@ def _conditions(wanted: TransactionFilter) -> list[ColumnElement[bool]]:
 def _newest_first(query: Select[Any], after: Position | None) -> Select[Any]:
     place = tuple_(transaction.c.create_time, transaction.c.id)
     if after is not None:
-        query = query.where(place < tuple_(datetime.fromisoformat(after[0]), after[1]))
+        query = query.where(place < tuple_(*_time_and_id(after)))
     return query.order_by(transaction.c.create_time.desc(), transaction.c.id.desc())
 
 
 def _place(found: Transaction) -> Position:
     return [found.create_time.isoformat(), found.movement.id]
+
+
+def _seq(position: Position) -> int:
+    """The place after an entry. Positions come from outside and may be anything."""
+    match position:
+        case [int(seq)] if not isinstance(seq, bool) and 0 <= seq <= INT64_MAX:
+            return seq
+    raise refused()
+
+
+def _time_and_id(position: Position) -> tuple[datetime, str]:
+    """The place after a transaction, as `_place` gives it."""
+    match position:
+        case [str(time), str(id_)]:
+            with suppress(ValueError):
+                parsed = datetime.fromisoformat(time)
+                if parsed.tzinfo is not None:
+                    return parsed, str(UUID(id_))
+    raise refused()
