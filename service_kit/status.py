@@ -4,7 +4,7 @@ The gRPC code of a reason stands in the contract (specie.type.v1.ErrorReason), s
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import grpc
@@ -16,6 +16,10 @@ from specie.type.v1 import error_reason_pb2 as contract
 
 DOMAIN: Final = "specie"
 PREFIX: Final = "ERROR_REASON_"
+VIOLATIONS_BYTES_MAX: Final = 800
+"""Each stands three times in a Status, which travels in base64 in the trailers, beside the message in percent code; and
+a client refuses a call whose trailers are above 8 KiB (gRPC's default)."""
+FIELD_LENGTH_MAX: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,23 @@ def invalid(field: str, rule: str, description: str) -> Refusal:
 
 
 def invalid_fields(violations: Sequence[Violation]) -> Refusal:
-    listed = "; ".join(f"{v.field or 'request'}: {v.description}" for v in violations)
-    return Refusal("INVALID_FIELD", listed, {"fields": ",".join(v.field for v in violations)}, violations=violations)
+    told = _as_many_as_fit(violations)
+    listed = [f"{v.field or 'request'}: {v.description}" for v in told]
+    if len(told) < len(violations):
+        listed.append(f"and {len(violations) - len(told)} more")
+    return Refusal("INVALID_FIELD", "; ".join(listed), {"fields": ",".join(v.field for v in told)}, violations=told)
+
+
+def _as_many_as_fit(violations: Sequence[Violation]) -> list[Violation]:
+    """The first always, its field cut if need be: the field can be a label's key, of any length."""
+    told: list[Violation] = []
+    left = VIOLATIONS_BYTES_MAX
+    for violation in violations:
+        left -= len(violation.field.encode()) + len(violation.description.encode())
+        if left < 0 and told:
+            break
+        told.append(violation if left >= 0 else replace(violation, field=violation.field[:FIELD_LENGTH_MAX] + "..."))
+    return told
 
 
 def _codes() -> dict[str, grpc.StatusCode]:
