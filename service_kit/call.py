@@ -2,7 +2,7 @@
 
 from __future__ import annotations  # grpc's types are generic for type checkers only
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import monotonic
@@ -17,10 +17,12 @@ LOCAL_PRINCIPAL: Final = "local"
 
 @dataclass(slots=True)
 class Call:
-    """`method` is the full name `/package.Service/Method`; `deadline` is in seconds of time.monotonic()."""
+    """`method` is the full name `/package.Service/Method`; `raw` is the request as it came, `request` the message it
+    is; `deadline` is in seconds of time.monotonic()."""
 
     method: str
-    request: Message
+    raw: bytes
+    deserializer: Callable[[bytes], Message]
     context: grpc.aio.ServicerContext[Any, Any]
     metadata: Mapping[str, str]
     principal: str = LOCAL_PRINCIPAL
@@ -29,6 +31,7 @@ class Call:
     code: str = "OK"
     reason: str = ""
     started: float = field(default_factory=monotonic)
+    request: Message = field(init=False)
 
     def seconds_left(self) -> float:
         """The time until the caller stops waiting; may be below 0."""

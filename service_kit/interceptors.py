@@ -16,7 +16,7 @@ import grpc.aio
 import protovalidate
 import structlog
 import uuid_utils
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 from grpc_status.rpc_status import to_status as to_grpc_status
 
@@ -112,6 +112,15 @@ def _late() -> Refusal:
     )
 
 
+async def parse(call: Call, proceed: Next) -> Message:
+    """Inside the error map: left to grpc, a broken message is UNKNOWN with the parser's own words."""
+    try:
+        call.request = call.deserializer(call.raw)
+    except DecodeError:
+        raise Refusal("MALFORMED_REQUEST", "the request is not a message of this call") from None
+    return await proceed(call)
+
+
 async def idempotency_key(call: Call, proceed: Next) -> Message:
     """Fills an empty request_id from the header, so that what follows knows one place for it."""
     request: Any = call.request
@@ -149,7 +158,7 @@ def field_path(path: Any) -> str:  # noqa: ANN401 - protovalidate has its own me
     return ".".join(parts)
 
 
-CHAIN: Final[Sequence[Stage]] = (trace, access_log, count, map_errors, deadline, idempotency_key, validate)
+CHAIN: Final[Sequence[Stage]] = (trace, access_log, count, map_errors, deadline, parse, idempotency_key, validate)
 
 
 class ChainInterceptor(grpc.aio.ServerInterceptor):
@@ -178,6 +187,7 @@ class ChainInterceptor(grpc.aio.ServerInterceptor):
 
     def _wrap(self, method: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
         behaviour: Any = handler.unary_unary
+        deserializer: Any = handler.request_deserializer
 
         async def handle(call: Call) -> Message:
             enter_call(call)
@@ -188,14 +198,11 @@ class ChainInterceptor(grpc.aio.ServerInterceptor):
         for stage in reversed(self._chain):
             composed = _bind(stage, composed)
 
-        async def unary(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
-            return await composed(Call(method, request, context, _text_metadata(context)))
+        async def unary(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+            return await composed(Call(method, raw, deserializer, context, _text_metadata(context)))
 
-        return grpc.unary_unary_rpc_method_handler(
-            unary,
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
+        # Without a deserializer of its own, grpc hands the bytes over: `parse` reads them.
+        return grpc.unary_unary_rpc_method_handler(unary, response_serializer=handler.response_serializer)
 
 
 def _bind(stage: Stage, proceed: Next) -> Next:
