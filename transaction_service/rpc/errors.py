@@ -63,4 +63,5 @@ def check_currency(code: str) -> None:
         raise Refusal("UNKNOWN_CURRENCY", f"ISO 4217 has no currency {code}", {"currency": code})
 
 
-_CURRENCIES: Final = frozenset(currency.code for currency in Currency)
+# Without an exponent (gold, "no currency") there are no minor units to count in.
+_CURRENCIES: Final = frozenset(currency.code for currency in Currency if currency.exponent is not None)
