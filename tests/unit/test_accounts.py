@@ -1,6 +1,7 @@
 """What may be set on an account."""
 
 from dataclasses import replace
+from typing import Any
 from zoneinfo import ZoneInfoNotFoundError
 
 import pytest
@@ -128,7 +129,7 @@ def test_refusals_tell_why() -> None:
         ({"kind": AccountKind.PROVIDER}, False),
     ],
 )
-def test_same_identity(other: dict[str, int], same: bool) -> None:
+def test_same_identity(other: dict[str, Any], same: bool) -> None:
     assert same_identity(account(), account(**other)) is same
 
 

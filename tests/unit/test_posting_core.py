@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from itertools import combinations
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,7 @@ ATTEMPTS = """
 
 
 def standing() -> list[Account]:
-    deep = {"kind": AccountKind.SYSTEM, "floor": None}
+    deep: dict[str, Any] = {"kind": AccountKind.SYSTEM, "floor": None}
     return [
         account("alice", 90),
         account("bob"),
@@ -131,7 +132,7 @@ class Situation:
         self.known: list[Transaction] = []
         self.asked = {"destination": "wallets/bob", "currency": "USD", "provider": ""}
 
-    def limit(self, **limits: int) -> None:
+    def limit(self, **limits: Any) -> None:  # noqa: ANN401 - any of them
         self.source.limits = replace(self.source.limits, **limits)
 
     def answer(self) -> str:

@@ -67,6 +67,7 @@ class PostingLane:
 
     def _whole(self, movements: Sequence[Movement]) -> list[Result]:
         error: Exception = Contention()
+        uncertain = False
         for _ in range(GROUP_ATTEMPTS):
             try:
                 return list(self._attempt(movements, patient=True))
@@ -76,6 +77,7 @@ class PostingLane:
             except StoreUnavailable as unavailable:
                 metrics.GROUP_RETRIES.labels("unavailable").inc()
                 error = unavailable
+                uncertain = True  # a commit whose answer was lost may still be on its way
             except Exception as unknown:  # noqa: BLE001 - told and counted where it stands alone
                 metrics.GROUP_RETRIES.labels("failed").inc()
                 error = unknown
@@ -84,14 +86,17 @@ class PostingLane:
             log.error("ledger_unavailable", group_size=len(movements), error=str(error))
             return [LedgerUnavailable() for _ in movements]
         log.warning("group_split", group_size=len(movements), error=repr(error))
-        return [self._alone(movement) for movement in movements]
+        return [self._alone(movement, uncertain=uncertain) for movement in movements]
 
-    def _alone(self, movement: Movement) -> Result:
-        """Impatient, so that an account that somebody else holds delays its own callers and not all."""
+    def _alone(self, movement: Movement, *, uncertain: bool) -> Result:
+        """Impatient, so that an account that somebody else holds delays its own callers and not all.
+
+        `uncertain`: an earlier try may have an effect yet, so nobody may be told that there is none.
+        """
         try:
             return self._attempt([movement], patient=False)[0]
         except (Conflict, LockTimeout):
-            return Contention()
+            return LedgerUnavailable() if uncertain else Contention()
         except StoreUnavailable:
             return LedgerUnavailable()
         except InvariantViolation as violation:
