@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
+from psycopg2 import sql
 
-from tests.kit.postgres import Database
+from tests.kit.postgres import Database, Server
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._dsn = database.owner_dsn
 
-    def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+    def query(self, text: str, *values: object) -> list[tuple[Any, ...]]:
         with self.session() as cursor:
-            cursor.execute(sql, values)
+            cursor.execute(text, values)
             found: list[tuple[Any, ...]] = cursor.fetchall()
         return found
 
@@ -76,3 +77,22 @@ class Ledger:
             for pid in pids:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def unreachable(database: Database, server: Server) -> Iterator[None]:
+    """The database takes no connections, and those that there were are gone."""
+    name = database.owner_dsn.rpartition("/")[2]
+    allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+    connection = psycopg2.connect(server.postgres.superuser_dsn())
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(allow.format(sql.Identifier(name), sql.SQL("false")))
+            try:
+                cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+                yield
+            finally:
+                cursor.execute(allow.format(sql.Identifier(name), sql.SQL("true")))
+    finally:
+        connection.close()
