@@ -41,10 +41,10 @@ def upgrade() -> None:
         sa.Column("used_hour_count", sa.BigInteger, nullable=False),
         sa.Column("last_post_time", TIME, comment="post time of the last entry"),
         sa.PrimaryKeyConstraint("id", name="account_pkey"),
-        sa.CheckConstraint("floor IS NULL OR balance - held >= floor", name="account_floor"),
-        sa.CheckConstraint("held >= 0", name="account_held"),
-        sa.CheckConstraint("version >= 0", name="account_version"),
-        sa.CheckConstraint("state <> 3 OR (balance = 0 AND held = 0)", name="account_closed_is_empty"),
+        sa.CheckConstraint("floor IS NULL OR balance - held >= floor", name=op.f("account_floor")),
+        sa.CheckConstraint("held >= 0", name=op.f("account_held")),
+        sa.CheckConstraint("version >= 0", name=op.f("account_version")),
+        sa.CheckConstraint("state <> 3 OR (balance = 0 AND held = 0)", name=op.f("account_closed_is_empty")),
         schema=SCHEMA,
         # Half of each page is left for the next versions of its rows, so that updates stay on the page (HOT).
         postgresql_with={"fillfactor": 50},
@@ -77,9 +77,9 @@ def upgrade() -> None:
             comment="the writing transaction's id: commit order for whoever follows the ledger; it cannot be had later",
         ),
         sa.PrimaryKeyConstraint("id", name="transaction_pkey"),
-        sa.CheckConstraint("amount > 0", name="transaction_amount"),
-        sa.CheckConstraint("(state = 1) = (post_time IS NOT NULL)", name="transaction_posted_has_time"),
-        sa.CheckConstraint("(state = 2) = (failure_reason IS NOT NULL)", name="transaction_failed_has_reason"),
+        sa.CheckConstraint("amount > 0", name=op.f("transaction_amount")),
+        sa.CheckConstraint("(state = 1) = (post_time IS NOT NULL)", name=op.f("transaction_posted_has_time")),
+        sa.CheckConstraint("(state = 2) = (failure_reason IS NOT NULL)", name=op.f("transaction_failed_has_reason")),
         schema=SCHEMA,
     )
     unposted = {"schema": SCHEMA, "postgresql_where": sa.text("state <> 1")}
@@ -106,8 +106,8 @@ def upgrade() -> None:
         sa.Column("balance", sa.BigInteger, nullable=False, comment="the account's balance after it"),
         sa.Column("post_time", TIME, nullable=False, comment="never before the entry before"),
         sa.PrimaryKeyConstraint("account_id", "seq", name="entry_pkey"),
-        sa.CheckConstraint("amount <> 0", name="entry_amount"),
-        sa.CheckConstraint("seq >= 1", name="entry_seq"),
+        sa.CheckConstraint("amount <> 0", name=op.f("entry_amount")),
+        sa.CheckConstraint("seq >= 1", name=op.f("entry_seq")),
         schema=SCHEMA,
     )
     op.execute(f"GRANT USAGE ON SCHEMA {SCHEMA} TO {ROLE}")

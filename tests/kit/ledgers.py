@@ -1,0 +1,121 @@
+"""The ledger's three ports over one adapter, spoken to without an event loop: for tests of every adapter alike."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from pydantic import SecretStr
+
+from service_kit.database import Database as Connections
+from tests.kit.builders import NOON
+from tests.kit.postgres import Database
+from transaction_service.adapters.accounts import SqlAccounts
+from transaction_service.adapters.memory import Memory, MemoryAccounts, MemoryLedgerReader, MemoryPostingStore
+from transaction_service.adapters.posting_store import PostgresPostingStore
+from transaction_service.adapters.reader import SqlLedgerReader
+from transaction_service.domain.account import Account, Change
+from transaction_service.domain.failure import Failure
+from transaction_service.domain.movement import Answer, Movement, Transaction
+from transaction_service.ports import Accounts, LedgerReader, Line, Position, PostingStore, TransactionFilter
+from transaction_service.posting.lane import PostingLane
+from transaction_service.posting.queue import PostingQueue
+from transaction_service.settings import TransactionSettings
+
+STATEMENT_TIMEOUT_SECONDS = 10
+
+
+@dataclass
+class Ledger:
+    """One adapter."""
+
+    store: PostingStore
+    accounts: Accounts
+    reader: LedgerReader
+    lane: PostingLane = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lane = PostingLane(PostingQueue(1), self.store, 1000, lambda _: None)
+
+    def open(self, *accounts: Account) -> list[Account]:
+        return [asyncio.run(self.accounts.open(account)) for account in accounts]
+
+    def account(self, name: str) -> Account:
+        [found] = self.get([name])
+        return found
+
+    def get(self, names: Sequence[str]) -> list[Account]:
+        return asyncio.run(self.accounts.get(names))
+
+    def change(self, name: str, rule: Callable[[Account], Change]) -> Account | Failure | None:
+        return asyncio.run(self.accounts.change(name, rule))
+
+    def post(self, *movements: Movement) -> list[Answer]:
+        """As one group."""
+        answers: list[Answer] = []
+        for result in self.lane.post(movements):
+            if isinstance(result, Exception):
+                raise result
+            answers.append(result)
+        return answers
+
+    def transaction(self, transaction_id: str) -> Transaction | None:
+        return asyncio.run(self.reader.transaction(transaction_id))
+
+    def transactions(self, page_size: int = 1000, **wanted: object) -> list[Transaction]:
+        """All pages."""
+        filters = TransactionFilter(**wanted)  # type: ignore[arg-type] # as the caller spells it
+
+        async def page(after: Position | None) -> tuple[list[Transaction], Position | None]:
+            return await self.reader.transactions(filters, after, page_size)
+
+        return _all(page, page_size)
+
+    def entries(self, account: Account, page_size: int = 1000, *, newest_first: bool = True) -> list[Line]:
+        """All pages."""
+
+        async def page(after: Position | None) -> tuple[list[Line], Position | None]:
+            return await self.reader.entries(account, after, page_size, newest_first=newest_first)
+
+        return _all(page, page_size)
+
+
+def _all(page: Callable, page_size: int) -> list:  # type: ignore[type-arg] # lines or transactions
+    found, after = [], None
+    while True:
+        part, after = asyncio.run(page(after))
+        assert len(part) == page_size if after is not None else len(part) <= page_size
+        found += part
+        if after is None:
+            return found
+
+
+@dataclass
+class Clock:
+    """A time that goes on a little with every look."""
+
+    now: datetime = NOON
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(milliseconds=1)
+        return self.now.astimezone(UTC)
+
+
+def memory_ledger() -> Ledger:
+    memory = Memory(Clock())
+    return Ledger(MemoryPostingStore(memory), MemoryAccounts(memory), MemoryLedgerReader(memory))
+
+
+@contextmanager
+def postgres_ledger(database: Database) -> Iterator[Ledger]:
+    settings = TransactionSettings(
+        database_dsn=SecretStr(database.transaction_dsn), statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS
+    )
+    connections = Connections(settings, "test")
+    store = PostgresPostingStore(database.transaction_dsn, STATEMENT_TIMEOUT_SECONDS)
+    try:
+        yield Ledger(store, SqlAccounts(connections), SqlLedgerReader(connections))
+    finally:
+        store.close()
+        connections.close()
