@@ -6,13 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.kit.postgres import Database
-from tests.kit.service import ServiceProcess, health, transaction_service, wait_until
-
-
-def worker_pids(service: ServiceProcess) -> set[int]:
-    """The children, told by the parent process id that the system has for them."""
-    children = Path(f"/proc/{service.pid}/task/{service.pid}/children")
-    return {int(pid) for pid in children.read_text().split()}
+from tests.kit.service import health, transaction_service, wait_until
 
 
 def is_running(pid: int) -> bool:
@@ -32,7 +26,7 @@ def test_each_worker_serves_on_a_port_of_its_own_and_a_killed_one_is_started_aga
     database: Database, tmp_path: Path
 ) -> None:
     with transaction_service(database, tmp_path, WORKERS=2) as service:
-        first = worker_pids(service)
+        first = service.worker_pids()
         assert len(first) == 2
         assert {event["worker"] for event in service.events("serving")} == {0, 1}
         for worker in range(2):
@@ -44,9 +38,9 @@ def test_each_worker_serves_on_a_port_of_its_own_and_a_killed_one_is_started_aga
         assert [(event["pid"], event["exit_code"]) for event in died] == [(min(first), -9)]
         for target in service.targets:
             wait_until(partial(is_serving, target), "both serve again")
-        assert len(worker_pids(service) & first) == 1
+        assert len(service.worker_pids() & first) == 1
 
-        last = worker_pids(service)
+        last = service.worker_pids()
         assert service.stop() == 0
         assert not any(map(is_running, first | last))
         assert len(service.events("stopped")) == 2
@@ -55,7 +49,7 @@ def test_each_worker_serves_on_a_port_of_its_own_and_a_killed_one_is_started_aga
 
 def test_workers_end_when_their_parent_is_killed(database: Database, tmp_path: Path) -> None:
     with transaction_service(database, tmp_path, WORKERS=2) as service:
-        workers = worker_pids(service)
+        workers = service.worker_pids()
         service.kill()
         wait_until(lambda: not any(map(is_running, workers)), "the workers end")
         # In order, as if they had been told to stop.

@@ -113,6 +113,11 @@ class ServiceProcess:
         except subprocess.TimeoutExpired:
             self.kill()
 
+    def worker_pids(self) -> set[int]:
+        """Its children."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        return {int(pid) for pid in children.read_text().split()}
+
     def events(self, name: str = "") -> list[dict[str, Any]]:
         """What it has logged, or its events of one name. What is no JSON is of this name too: `not json`."""
         found: list[dict[str, Any]] = []
