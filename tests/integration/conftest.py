@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.kit.auditor import audit
 from tests.kit.ledger import Ledger
 from tests.kit.postgres import Database, Server
 from tests.kit.service import ServiceProcess, transaction_service
@@ -17,10 +18,12 @@ def ledger_database(postgres_server: Server) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def ledger_service(ledger_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    """Whatever was sent to it, at the end it has had no error of its own and stops in order."""
+    """Whatever was sent to it, at the end it stops in order, has had no error of its own and left sound
+    books."""
     with transaction_service(ledger_database, tmp_path_factory.mktemp("ledger")) as service:
         yield service
         assert service.stop() == 0
+        audit(ledger_database.owner_dsn)
         assert [event for event in service.events() if event.get("level") not in ("info", "warning")] == []
 
 

@@ -14,6 +14,7 @@ import pytest
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
+from tests.kit.auditor import audit
 from tests.kit.calls import Client, Failed, connected, failed, key, outcome
 from tests.kit.ledger import Ledger, Rows, unreachable
 from tests.kit.postgres import Database, Server
@@ -29,6 +30,7 @@ def service(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """Two commands fit into its queue. What follows runs on one lane, which a test can hold still."""
     with transaction_service(database, tmp_path_factory.mktemp("lifecycle"), QUEUE_LENGTH=2) as running:
         yield running
+        audit(database.owner_dsn, floors_never_changed=True)
 
 
 @pytest.fixture(scope="module")

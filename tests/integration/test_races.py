@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pytest
 from specie.transaction.v1 import AccountState
 
+from tests.kit.auditor import audit
 from tests.kit.calls import Client, Failed, connected, key, outcome
 from tests.kit.ledger import Ledger, Rows
 from tests.kit.postgres import Database
@@ -21,10 +22,11 @@ T = TypeVar("T")
 
 @pytest.fixture(scope="module")
 def service(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    """At the end it stops in order, and no two groups ever waited for each other."""
+    """At the end it stops in order, the books are sound, and no two groups have ever waited for each other."""
     with transaction_service(database, tmp_path_factory.mktemp("races"), WORKERS=2, LANES=2) as running:
         yield running
         assert running.stop() == 0
+        audit(database.owner_dsn, floors_never_changed=True)
         # The counters of a connection are all there once it has ended.
         found = Ledger(database).query("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
         assert found == [(0,)]
