@@ -5,11 +5,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
+from uuid import uuid4
 
+import psycopg2
+import psycopg2.extensions
 from pydantic import SecretStr
 
 from service_kit.database import Database as Connections
-from tests.kit.builders import NOON
+from tests.kit.builders import NOON, account, code, deposit
 from tests.kit.postgres import Database
 from transaction_service.adapters.accounts import SqlAccounts
 from transaction_service.adapters.memory import Memory, MemoryAccounts, MemoryLedgerReader, MemoryPostingStore
@@ -119,3 +123,32 @@ def postgres_ledger(database: Database) -> Iterator[Ledger]:
     finally:
         store.close()
         connections.close()
+
+
+_numbers = count(1)
+
+
+def named(word: str) -> str:
+    """A wallet that no other test has."""
+    return f"wallets/{word}-{next(_numbers)}-{uuid4().hex[:6]}"
+
+
+def funded(ledger: Ledger, amount: int, *words: str) -> list[str]:
+    """New wallets with so much in each."""
+    names = [named(word) for word in words]
+    ledger.open(*[account(name) for name in names])
+    assert [code(answer) for answer in ledger.post(*[deposit(name, amount) for name in names])] == ["POSTED"] * len(
+        names
+    )
+    return names
+
+
+@contextmanager
+def session(dsn: str) -> Iterator[psycopg2.extensions.cursor]:
+    """A session of its own, rolled back at the end."""
+    connection = psycopg2.connect(dsn)
+    try:
+        with connection.cursor() as cursor:
+            yield cursor
+    finally:
+        connection.close()

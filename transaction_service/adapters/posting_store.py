@@ -16,6 +16,7 @@ import structlog
 from transaction_service.adapters import statements
 from transaction_service.adapters.rows import to_account, to_transaction
 from transaction_service.domain.account import Account
+from transaction_service.domain.failure import InvariantViolation
 from transaction_service.domain.identity import account_id
 from transaction_service.domain.ledger import Book
 from transaction_service.domain.movement import Entry, Transaction
@@ -26,6 +27,7 @@ log = structlog.stdlib.get_logger()
 SERIALIZATION_FAILURE: Final = "40001"
 DEADLOCK_DETECTED: Final = "40P01"
 UNIQUE_VIOLATION: Final = "23505"
+CHECK_VIOLATION: Final = "23514"
 LOCK_NOT_AVAILABLE: Final = "55P03"
 QUERY_CANCELED: Final = "57014"
 CONNECT_TIMEOUT_SECONDS: Final = 3
@@ -55,6 +57,13 @@ class PostgresPostingStore:
         if not patient:
             sql = statements.BEGIN_LOCK_IMPATIENT.format(milliseconds=IMPATIENT_LOCK_TIMEOUT_MS)
         rows = self._run(sql, (_plain(map(account_id, names)), _plain(ids)))
+        try:
+            return self._locked(rows)
+        except BaseException:
+            self.roll_back()
+            raise
+
+    def _locked(self, rows: list[Any]) -> Locked:
         now: datetime = rows.pop()[-1]
         accounts: dict[str, Account] = {}
         known: list[str] = []
@@ -87,9 +96,7 @@ class PostgresPostingStore:
         self._run("; ".join(sql), values)
 
     def roll_back(self) -> None:
-        # A lost connection has rolled back already, and the next use connects again.
-        with suppress(StoreUnavailable):
-            self._run("ROLLBACK", ())
+        self._end()
 
     def close(self) -> None:
         if self._connection is not None:
@@ -108,6 +115,9 @@ class PostgresPostingStore:
                 return cursor.fetchall() if cursor.description else []
         except psycopg2.Error as error:
             raise self._after(error) from error
+        except BaseException:  # a value that the driver cannot send
+            self._end()
+            raise
 
     def _connected(self) -> psycopg2.extensions.connection:
         if self._connection is None:
@@ -130,21 +140,27 @@ class PostgresPostingStore:
         return self._connection
 
     def _after(self, error: psycopg2.Error) -> Exception:
-        """Leaves the connection usable or drops it; what the lane shall think of it."""
+        """What the lane shall think of it."""
         state = error.pgcode
-        connection, usable = self._connection, False
-        if connection is not None and not connection.closed:
-            with suppress(psycopg2.Error), connection.cursor() as cursor:
-                cursor.execute("ROLLBACK")
-                usable = True
-        if not usable:
-            self.close()
+        if not self._end():
             return StoreUnavailable(str(error).strip() or type(error).__name__)
         if state in (SERIALIZATION_FAILURE, DEADLOCK_DETECTED, UNIQUE_VIOLATION):
             return Conflict(str(error).strip())
         if state in (LOCK_NOT_AVAILABLE, QUERY_CANCELED):
             return LockTimeout(str(error).strip())
+        if state == CHECK_VIOLATION:
+            return InvariantViolation(str(error).strip())
         return error
+
+    def _end(self) -> bool:
+        """Rolls back what is begun. False: the connection was lost, and with it all that was begun."""
+        connection = self._connection
+        if connection is not None and not connection.closed:
+            with suppress(psycopg2.Error), connection.cursor() as cursor:
+                cursor.execute("ROLLBACK")
+                return True
+        self.close()
+        return False
 
 
 def _transactions(decided: Iterable[Transaction], now: datetime) -> list[Any]:

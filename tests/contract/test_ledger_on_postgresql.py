@@ -1,0 +1,338 @@
+"""What only PostgreSQL does: other sessions, lost connections, checks."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import psycopg2
+import psycopg2.errors
+import psycopg2.extensions
+import pytest
+
+from service_kit.status import Refusal
+from tests.kit.auditor import audit
+from tests.kit.builders import account, code, deposit, transfer
+from tests.kit.ledgers import Ledger, funded, postgres_ledger, session
+from tests.kit.postgres import Database
+from transaction_service.adapters.posting_store import PostgresPostingStore
+from transaction_service.domain.account import INT64_MAX
+from transaction_service.domain.failure import InvariantViolation
+from transaction_service.domain.identity import account_id
+from transaction_service.domain.ledger import Book, decide
+from transaction_service.domain.movement import Movement, Outcome
+from transaction_service.ports import Conflict, LockTimeout, StoreUnavailable, TransactionFilter
+
+LOCK_ROW = "SELECT 1 FROM transactions.account WHERE id = %s FOR UPDATE"
+WAIT_SECONDS_MAX = 30
+
+
+@pytest.fixture
+def ledger(database: Database) -> Iterator[Ledger]:
+    with postgres_ledger(database) as opened:
+        yield opened
+
+
+@pytest.fixture
+def other(database: Database) -> Iterator[Ledger]:
+    """Another process on the same database."""
+    with postgres_ledger(database) as opened:
+        yield opened
+
+
+def locked(ledger: Ledger, *movements: Movement) -> Book:
+    names = {m.source for m in movements} | {m.destination for m in movements}
+    found = ledger.store.lock(names, {m.id for m in movements}, patient=True)
+    group = Book(found.accounts, found.known, found.now)
+    for movement in movements:
+        decide(group, movement)
+    return group
+
+
+def terminate(ledger: Ledger, database: Database) -> None:
+    """The server ends the store's session."""
+    assert isinstance(ledger.store, PostgresPostingStore)
+    assert ledger.store._connection is not None
+    pid = ledger.store._connection.info.backend_pid
+    with session(database.transaction_dsn) as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
+        assert cursor.fetchone() == (True,)
+
+
+def usable(ledger: Ledger) -> None:
+    """Nothing is begun, and the next group is posted."""
+    alice, bob = funded(ledger, 10, "alice", "bob")
+    assert [code(a) for a in ledger.post(transfer(alice, bob, 1))] == ["POSTED"]
+    assert isinstance(ledger.store, PostgresPostingStore)
+    assert ledger.store._connection is not None
+    assert ledger.store._connection.info.transaction_status == psycopg2.extensions.TRANSACTION_STATUS_IDLE
+
+
+def test_a_key_that_another_session_has_stored_meanwhile_is_a_conflict(ledger: Ledger, other: Ledger) -> None:
+    movement = transfer("wallets/nobody", "wallets/no-one")  # locks no row, so both get through the lock pass
+    group = locked(ledger, movement)
+    other.store.write(locked(other, movement))
+    with pytest.raises(Conflict):
+        ledger.store.write(group)
+    [again] = ledger.post(movement)
+    assert isinstance(again, Outcome)
+    assert again.replayed
+    usable(ledger)
+
+
+def test_a_row_that_another_session_holds_is_a_lock_timeout(ledger: Ledger, database: Database) -> None:
+    alice, bob = funded(ledger, 50, "alice", "bob")
+    with session(database.transaction_dsn) as cursor:
+        cursor.execute(LOCK_ROW, (account_id(alice),))
+        for patient in (False, True):
+            with pytest.raises(LockTimeout):
+                ledger.store.lock({alice, bob}, set(), patient=patient)
+        [answer] = ledger.lane.post([transfer(alice, bob)])
+        assert code(answer) == "Contention"
+    usable(ledger)
+    assert [code(a) for a in ledger.post(transfer(alice, bob))] == ["POSTED"]
+
+
+def test_impatience_ends_with_its_transaction(ledger: Ledger) -> None:
+    ledger.store.lock(set(), set(), patient=False)
+    ledger.store.roll_back()
+    assert isinstance(ledger.store, PostgresPostingStore)
+    assert ledger.store._run("SHOW lock_timeout", ()) == [("1s",)]
+
+
+def test_an_account_that_is_held_delays_only_its_own_callers(ledger: Ledger, database: Database) -> None:
+    alice, bob, carol = funded(ledger, 50, "alice", "bob", "carol")
+    with session(database.transaction_dsn) as cursor:
+        cursor.execute(LOCK_ROW, (account_id(alice),))
+        results = ledger.lane.post([transfer(bob, carol), transfer(alice, bob), transfer(carol, bob)])
+    assert [code(r) for r in results] == ["POSTED", "Contention", "POSTED"]
+
+
+def test_a_lost_connection_is_unavailable_and_the_next_use_connects_again(ledger: Ledger, database: Database) -> None:
+    usable(ledger)
+    terminate(ledger, database)
+    with pytest.raises(StoreUnavailable):
+        ledger.store.lock(set(), set(), patient=True)
+    usable(ledger)
+
+
+def test_a_connection_lost_between_lock_and_write_writes_nothing(ledger: Ledger, database: Database) -> None:
+    alice, bob = funded(ledger, 50, "alice", "bob")
+    movement = transfer(alice, bob)
+    group = locked(ledger, movement)
+    terminate(ledger, database)
+    with pytest.raises(StoreUnavailable):
+        ledger.store.write(group)
+    assert ledger.transaction(movement.id) is None
+    assert [code(a) for a in ledger.post(movement)] == ["POSTED"]
+
+
+def test_rolling_back_what_is_lost_already(ledger: Ledger, database: Database) -> None:
+    locked(ledger, transfer("wallets/nobody"))
+    terminate(ledger, database)
+    ledger.store.roll_back()
+    usable(ledger)
+    ledger.store.close()
+    ledger.store.roll_back()
+    ledger.store.close()
+    usable(ledger)
+
+
+def test_the_lane_goes_on_after_a_lost_connection_without_telling_anyone(ledger: Ledger, database: Database) -> None:
+    alice, bob = funded(ledger, 50, "alice", "bob")
+    terminate(ledger, database)
+    assert [code(a) for a in ledger.post(transfer(alice, bob))] == ["POSTED"]
+
+
+def test_a_server_that_cannot_be_reached() -> None:
+    store = PostgresPostingStore("postgresql://nobody@127.0.0.1:1/nothing", 1)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1"):
+            store.lock(set(), set(), patient=True)
+    store.roll_back()
+    store.close()
+
+
+def test_tables_that_do_not_exist_yet(database: Database) -> None:
+    store = PostgresPostingStore(database.transaction_dsn.rpartition("/")[0] + "/postgres", 1)
+    with pytest.raises(StoreUnavailable, match=r"does not exist|permission denied"):
+        store.lock(set(), set(), patient=True)
+
+
+def test_a_value_that_cannot_be_sent_leaves_nothing_begun(ledger: Ledger) -> None:
+    alice, bob = funded(ledger, 50, "alice", "bob")
+    with pytest.raises(ValueError, match="NUL"):
+        ledger.store.write(locked(ledger, transfer(alice, bob, description="\0")))
+    usable(ledger)
+
+
+def test_a_row_that_cannot_be_understood_leaves_nothing_begun(ledger: Ledger, database: Database) -> None:
+    [alice] = funded(ledger, 50, "alice")
+    with session(database.owner_dsn) as cursor:
+        cursor.execute("UPDATE transactions.account SET kind = 99 WHERE id = %s", (account_id(alice),))
+        cursor.connection.commit()
+    with pytest.raises(KeyError):
+        ledger.store.lock({alice}, set(), patient=True)
+    usable(ledger)
+
+
+def _below_floor(group: Book) -> None:
+    min(group.changed.values(), key=lambda a: a.balance).balance = -1
+
+
+def _no_seq(group: Book) -> None:
+    group.entries[0] = group.entries[0]._replace(seq=0)
+
+
+def _no_amount(group: Book) -> None:
+    group.entries[0] = group.entries[0]._replace(amount=0)
+
+
+@pytest.mark.parametrize("forge", [_below_floor, _no_seq, _no_amount])
+def test_the_tables_refuse_what_the_core_would_never_ask(ledger: Ledger, forge: Callable[[Book], None]) -> None:
+    alice, bob = funded(ledger, 50, "alice", "bob")
+    movement = transfer(alice, bob)
+    group = locked(ledger, movement)
+    forge(group)
+    with pytest.raises(InvariantViolation, match="check constraint"):
+        ledger.store.write(group)
+    assert ledger.transaction(movement.id) is None
+    usable(ledger)
+
+
+def test_an_amount_that_is_none_is_refused_by_the_tables_too(ledger: Ledger) -> None:
+    with pytest.raises(InvariantViolation, match="transaction_amount"):
+        ledger.store.write(locked(ledger, transfer("wallets/nobody", amount=0)))
+
+
+def test_a_number_beyond_int64_is_an_error_of_its_own(ledger: Ledger) -> None:
+    [alice] = funded(ledger, 50, "alice")
+    group = locked(ledger, deposit(alice))
+    group.changed[alice].balance = INT64_MAX + 1
+    with pytest.raises(psycopg2.errors.NumericValueOutOfRange):
+        ledger.store.write(group)
+    usable(ledger)
+
+
+def test_locks_are_taken_in_the_order_of_ids(ledger: Ledger, database: Database) -> None:
+    """A session holds the middle one of three. The store, asked in any order, holds the first and not the last."""
+    names = sorted(funded(ledger, 50, "a", "b", "c"), key=account_id)
+    first, middle, last = names
+    with session(database.transaction_dsn) as holder, session(database.transaction_dsn) as looker:
+        holder.execute(LOCK_ROW, (account_id(middle),))
+        results: list[object] = []
+
+        def work() -> None:
+            results.append(ledger.store.lock([last, first, middle], [], patient=True))
+            ledger.store.roll_back()
+
+        lane = threading.Thread(target=work)
+        lane.start()
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
+        with session(database.owner_dsn) as watcher:
+            watcher.connection.autocommit = True
+            for _ in range(100_000):
+                watcher.execute(waiting)
+                if watcher.fetchone() != (0,):
+                    break
+        looker.execute(LOCK_ROW + " NOWAIT", (account_id(last),))
+        with pytest.raises(psycopg2.errors.LockNotAvailable):
+            looker.execute(LOCK_ROW + " NOWAIT", (account_id(first),))
+        looker.connection.rollback()
+        holder.connection.rollback()
+        lane.join(WAIT_SECONDS_MAX)
+    assert len(results) == 1
+
+
+def test_opposite_transfers_of_two_processes_never_deadlock(ledger: Ledger, other: Ledger, database: Database) -> None:
+    names = funded(ledger, 1000, "a", "b", "c")
+    rounds, start = 40, threading.Barrier(2)
+    told: dict[str, str] = {}
+
+    def work(on: Ledger, order: list[str]) -> None:
+        start.wait(WAIT_SECONDS_MAX)
+        for _ in range(rounds):
+            group = [
+                transfer(source, destination, 1) for source in order for destination in order if source != destination
+            ]
+            told.update(zip([m.id for m in group], [code(r) for r in on.lane.post(group)], strict=True))
+
+    lanes = [threading.Thread(target=work, args=pair) for pair in ((ledger, names), (other, names[::-1]))]
+    for lane in lanes:
+        lane.start()
+    for lane in lanes:
+        lane.join(WAIT_SECONDS_MAX)
+    assert list(told.values()) == ["POSTED"] * rounds * 6 * 2
+    assert sum(a.balance for a in ledger.get(names)) == 3000
+    with session(database.owner_dsn) as cursor:
+        cursor.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        assert cursor.fetchone() == (0,)
+    audit(database.owner_dsn, told)
+
+
+def test_one_key_in_two_processes_has_one_effect(ledger: Ledger, other: Ledger) -> None:
+    alice, bob = funded(ledger, 1000, "alice", "bob")
+    movements = [transfer(alice, bob, 1) for _ in range(20)]
+    start = threading.Barrier(2)
+    results: list[Any] = []
+
+    def work(on: Ledger, order: list[Movement]) -> None:
+        start.wait(WAIT_SECONDS_MAX)
+        for movement in order:
+            results.extend(on.post(movement))
+
+    lanes = [threading.Thread(target=work, args=pair) for pair in ((ledger, movements), (other, movements))]
+    for lane in lanes:
+        lane.start()
+    for lane in lanes:
+        lane.join(WAIT_SECONDS_MAX)
+    assert ledger.account(bob).balance == 1020
+    assert sorted(r.replayed for r in results) == [False] * 20 + [True] * 20
+    answers: dict[str, set[str]] = {}
+    for result in results:
+        answers.setdefault(result.transaction.movement.id, set()).add(repr(result.transaction))
+    assert all(len(told) == 1 for told in answers.values())
+
+
+def test_the_groups_time_is_not_before_the_last_entry_though_the_clock_is(ledger: Ledger, database: Database) -> None:
+    alice, bob = funded(ledger, 50, "alice", "bob")
+    with session(database.owner_dsn) as cursor:
+        later = "UPDATE transactions.account SET last_post_time = now() + interval '1 hour' WHERE id = %s"
+        cursor.execute(later + " RETURNING last_post_time", (account_id(alice),))
+        row = cursor.fetchone()
+        assert row is not None
+        cursor.connection.commit()
+    [answer] = ledger.post(transfer(alice, bob))
+    assert isinstance(answer, Outcome)
+    assert answer.transaction.post_time == row[0]
+
+
+STRANGE_POSITIONS: list[Any] = [
+    [],
+    [1, 2, 3],
+    ["x"],
+    [None],
+    [True],
+    [-1],
+    [INT64_MAX + 1],
+    [1.5],
+    ["2026-03-04T00:00:00", "x"],
+    ["2026-03-04T00:00:00", "00000000-0000-0000-0000-000000000000"],
+    [5, ["not a time", "00000000-0000-0000-0000-000000000000"]],
+    {"a": 1},
+    "text",
+    7,
+]
+
+
+@pytest.mark.parametrize("position", STRANGE_POSITIONS)
+def test_a_made_up_position_is_refused(ledger: Ledger, position: Any) -> None:  # noqa: ANN401 - anything
+    alice, reader = account("alice"), ledger.reader
+    pages: list[Coroutine[Any, Any, object]] = [
+        reader.entries(alice, position, 5, newest_first=True),
+        reader.transactions(TransactionFilter(), position, 5),
+        reader.transactions(TransactionFilter(account=alice.name), position, 5),
+    ]
+    for page in pages:
+        with pytest.raises(Refusal, match="page token"):
+            asyncio.run(page)
