@@ -39,7 +39,8 @@ class Database:
             connect_args={
                 "application_name": application_name,
                 "connect_timeout": 5,
-                "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms}"
+                # Half of it, or the statement's own timeout always comes first and nobody is told of the lock.
+                "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms // 2}"
                 f" -c idle_in_transaction_session_timeout={timeout_ms}",
             },
         )

@@ -33,7 +33,7 @@ class ServiceSettings(BaseSettings):
         default=256, ge=1, le=100_000, description="How many more may wait; beyond it RESOURCE_EXHAUSTED"
     )
     statement_timeout_seconds: float = Field(
-        default=10, gt=0, le=600, description="After this long PostgreSQL ends a statement"
+        default=10, ge=0.01, le=600, description="After this long PostgreSQL ends a statement"
     )
     shutdown_notice_seconds: float = Field(
         default=3, ge=0, le=600, description="How long the service says NOT_SERVING before it stops taking calls"

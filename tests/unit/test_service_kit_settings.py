@@ -1,0 +1,68 @@
+"""Settings from the environment: bounds, and a DSN that does not print."""
+
+import pytest
+from pydantic import ValidationError
+
+from transaction_service.settings import TransactionSettings
+
+DSN = "postgresql://role:pass%2Fword@127.0.0.1:5432/specie"
+PREFIX = "SPECIE_TRANSACTION_"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setenv(PREFIX + "DATABASE_DSN", DSN)
+    return monkeypatch
+
+
+def test_what_nobody_sets() -> None:
+    settings = TransactionSettings()
+    assert (settings.host, settings.port, settings.workers, settings.metrics_port) == ("127.0.0.1", 50061, 1, 0)
+    assert (settings.lanes, settings.group_max, settings.queue_length) == (1, 1000, 5000)
+    assert settings.reflection is False
+
+
+def test_the_dsn_does_not_print_and_reaches_sqlalchemy_in_its_own_form() -> None:
+    settings = TransactionSettings()
+    assert "word" not in repr(settings) + str(settings)
+    assert settings.sqlalchemy_url() == DSN.replace("postgresql:", "postgresql+psycopg2:")
+
+
+def test_without_a_dsn_it_does_not_start(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv(PREFIX + "DATABASE_DSN")
+    with pytest.raises(ValidationError, match="database_dsn"):
+        TransactionSettings()
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("PORT", 1, 65_535),
+        ("METRICS_PORT", 0, 65_535),
+        ("WORKERS", 1, 64),
+        ("LANES", 1, 16),
+        ("GROUP_MAX", 1, 10_000),
+        ("QUEUE_LENGTH", 1, 1_000_000),
+        ("READ_THREADS", 1, 64),
+        ("READ_QUEUE_LENGTH", 1, 100_000),
+        ("STATEMENT_TIMEOUT_SECONDS", 0.01, 600),
+        ("SHUTDOWN_NOTICE_SECONDS", 0, 600),
+        ("SHUTDOWN_GRACE_SECONDS", 0, 600),
+    ],
+)
+def test_numbers_have_bounds(environment: pytest.MonkeyPatch, name: str, least: float, most: float) -> None:
+    for number in (least, most):
+        environment.setenv(PREFIX + name, str(number))
+        assert getattr(TransactionSettings(), name.lower()) == number
+    step = 1 if isinstance(least, int) else least
+    for wrong in (least - step, most + 1, "many", ""):
+        environment.setenv(PREFIX + name, str(wrong))
+        with pytest.raises(ValidationError, match=name.lower()):
+            TransactionSettings()
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("LOG_LEVEL", "LOUD"), ("REFLECTION", "perhaps")])
+def test_words_are_from_a_list(environment: pytest.MonkeyPatch, name: str, wrong: str) -> None:
+    environment.setenv(PREFIX + name, wrong)
+    with pytest.raises(ValidationError, match=name.lower()):
+        TransactionSettings()
