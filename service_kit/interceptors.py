@@ -213,4 +213,9 @@ def _bind(stage: Stage, proceed: Next) -> Next:
 
 
 def _text_metadata(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:
-    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    """By key; a key that was sent several times has its values joined, as in HTTP (RFC 9110, 5.3)."""
+    found: dict[str, str] = {}
+    for key, value in context.invocation_metadata() or ():
+        if isinstance(value, str):
+            found[key] = f"{found[key]},{value}" if key in found else value
+    return found

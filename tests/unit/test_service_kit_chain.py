@@ -298,6 +298,15 @@ async def test_the_request_id_comes_from_the_field_or_a_header_and_all_must_agre
 
 
 @asynchronous
+async def test_a_header_that_is_sent_twice_is_one_key_of_both_values() -> None:
+    service = Service(done)
+    async with serving(service) as client:
+        twice = (("idempotency-key", "a"), ("idempotency-key", "b"))
+        await client.transactions.Transfer(transfer(request_id=""), metadata=twice)
+    assert [request.request_id for request in service.requests] == ["a,b"]
+
+
+@asynchronous
 async def test_a_key_is_no_matter_to_calls_that_move_nothing() -> None:
     async with serving(Service(done)) as client:
         request = GetBalanceRequest(wallet="wallets/a")
