@@ -5,6 +5,7 @@ python -m bench.load 127.0.0.1:50061 --kind transfer --in-flight 256 --count 200
 
 import argparse
 import asyncio
+import gc
 import json
 import random
 import sys
@@ -85,6 +86,7 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, default=256)
     parser.add_argument("--count", type=int, default=20_000)
     options = parser.parse_args()
+    gc.freeze()  # as the service does: the collector walks no imports while we measure
     result = uvloop.run(run(options.target, options.kind, options.in_flight, options.count))
     json.dump(result, sys.stdout)
 
