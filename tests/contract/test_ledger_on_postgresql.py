@@ -25,6 +25,11 @@ from transaction_service.ports import Conflict, LockTimeout, StoreUnavailable, T
 
 LOCK_ROW = "SELECT 1 FROM transactions.account WHERE id = %s FOR UPDATE"
 WAIT_SECONDS_MAX = 30
+LOOKS_MAX = 100_000
+INSERT_KEY = """
+    INSERT INTO transactions.transaction (id, kind, state, source, destination, amount, currency, description,
+        external_reference, labels, principal, request_id, trace_id, fingerprint, failure_reason, create_time)
+    VALUES (%s, 1, 2, '', '', 1, '', '', '', '{}', '', '', '', gen_random_uuid(), 'X', now())"""
 
 
 @pytest.fixture
@@ -61,11 +66,23 @@ def terminate(ledger: Ledger, database: Database) -> None:
 
 def usable(ledger: Ledger) -> None:
     """Nothing is begun, and the next group is posted."""
+    assert isinstance(ledger.store, PostgresPostingStore)
+    connection = ledger.store._connection
+    if connection is not None:
+        assert connection.info.transaction_status == psycopg2.extensions.TRANSACTION_STATUS_IDLE
     alice, bob = funded(ledger, 10, "alice", "bob")
     assert [code(a) for a in ledger.post(transfer(alice, bob, 1))] == ["POSTED"]
-    assert isinstance(ledger.store, PostgresPostingStore)
-    assert ledger.store._connection is not None
-    assert ledger.store._connection.info.transaction_status == psycopg2.extensions.TRANSACTION_STATUS_IDLE
+
+
+def wait_until_a_session_waits(database: Database) -> None:
+    """For a lock, whichever session it is."""
+    with session(database.owner_dsn) as cursor:
+        cursor.connection.autocommit = True
+        for _ in range(LOOKS_MAX):
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone() != (0,):
+                return
+    raise AssertionError("no session waits")
 
 
 def test_a_key_that_another_session_has_stored_meanwhile_is_a_conflict(ledger: Ledger, other: Ledger) -> None:
@@ -228,13 +245,7 @@ def test_locks_are_taken_in_the_order_of_ids(ledger: Ledger, database: Database)
 
         lane = threading.Thread(target=work)
         lane.start()
-        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
-        with session(database.owner_dsn) as watcher:
-            watcher.connection.autocommit = True
-            for _ in range(100_000):
-                watcher.execute(waiting)
-                if watcher.fetchone() != (0,):
-                    break
+        wait_until_a_session_waits(database)
         looker.execute(LOCK_ROW + " NOWAIT", (account_id(last),))
         with pytest.raises(psycopg2.errors.LockNotAvailable):
             looker.execute(LOCK_ROW + " NOWAIT", (account_id(first),))
@@ -242,6 +253,21 @@ def test_locks_are_taken_in_the_order_of_ids(ledger: Ledger, database: Database)
         holder.connection.rollback()
         lane.join(WAIT_SECONDS_MAX)
     assert len(results) == 1
+
+
+def test_keys_are_written_in_the_order_of_ids(ledger: Ledger, database: Database) -> None:
+    """A session has just written the lowest: a group that waits for it has not written the others yet."""
+    low, *_, high = sorted([transfer("wallets/nobody") for _ in range(5)], key=lambda m: m.id)
+    group = locked(ledger, high, low)
+    with session(database.transaction_dsn) as cursor:
+        cursor.execute("SET lock_timeout = '1s'")
+        cursor.execute(INSERT_KEY, (low.id,))
+        lane = threading.Thread(target=ledger.store.write, args=(group,))
+        lane.start()
+        wait_until_a_session_waits(database)
+        cursor.execute(INSERT_KEY, (high.id,))
+    lane.join(WAIT_SECONDS_MAX)
+    assert [ledger.transaction(m.id) is not None for m in (low, high)] == [True, True]
 
 
 def test_opposite_transfers_of_two_processes_never_deadlock(ledger: Ledger, other: Ledger, database: Database) -> None:

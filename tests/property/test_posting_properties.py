@@ -154,7 +154,8 @@ class Model:
         return "set"
 
 
-KEYS = st.integers(1, 40).map(lambda number: f"key-{number}")
+# So many that most requests are new; repeats have a rule of their own.
+KEYS = st.integers(1, 500).map(lambda number: f"key-{number}")
 AMOUNTS = st.one_of(st.integers(1, 30), st.sampled_from([1, 100, BIGGEST - 1, BIGGEST, BIGGEST // 2]))
 DESCRIPTIONS = st.sampled_from(["", "", "", "rent"])
 TRANSFERS = st.builds(
@@ -216,13 +217,15 @@ class LedgerMachine(RuleBasedStateMachine):
     @initialize()
     def accounts_are_opened(self) -> None:
         self.model.purses[CASH] = Purse(kind="SYSTEM", endless=True)
-        for name in USERS:
+        for name in USERS[:-1]:
             self.open(name, Purse())
+        # Days and hours are used up too seldom when limits must be drawn first.
+        self.open(USERS[-1], Purse(per_day=40, per_hour=3, zone="Europe/Berlin"))
         self.open(EUROS, Purse(currency="EUR", credit=50))
         self.open(BANK, Purse(kind="PROVIDER", credit=200))
 
     def open(self, name: str, purse: Purse) -> None:
-        limits = Limits(credit=purse.credit)
+        limits = Limits(purse.per_transaction, purse.per_day, purse.per_hour, purse.zone, purse.credit)
         kind = AccountKind[purse.kind]
         new = Account(
             account_id(name), name, "o", purse.currency, kind, AccountState.OPEN, floor=-purse.credit, limits=limits
