@@ -82,7 +82,6 @@ def upgrade() -> None:
         sa.CheckConstraint("(state = 2) = (failure_reason IS NOT NULL)", name=op.f("transaction_failed_has_reason")),
         schema=SCHEMA,
     )
-    unposted = {"schema": SCHEMA, "postgresql_where": sa.text("state <> 1")}
     op.create_index("transaction_create_time_idx", "transaction", ["create_time", "id"], schema=SCHEMA)
     op.create_index(
         "transaction_external_reference_idx",
@@ -91,10 +90,14 @@ def upgrade() -> None:
         schema=SCHEMA,
         postgresql_where=sa.text("external_reference <> ''"),
     )
-    op.create_index("transaction_unposted_source_idx", "transaction", ["source", "create_time", "id"], **unposted)
-    op.create_index(
-        "transaction_unposted_destination_idx", "transaction", ["destination", "create_time", "id"], **unposted
-    )
+    for side in ("source", "destination"):
+        op.create_index(
+            f"transaction_unposted_{side}_idx",
+            "transaction",
+            [side, "create_time", "id"],
+            schema=SCHEMA,
+            postgresql_where=sa.text("state <> 1"),
+        )
     op.create_table(
         "entry",
         sa.Column("account_id", ID, nullable=False),
