@@ -8,7 +8,7 @@ from tests.kit.builders import NOON
 from transaction_service.adapters.memory import Memory, MemoryPostingStore
 from transaction_service.domain.account import Account
 from transaction_service.domain.ledger import Book
-from transaction_service.ports import Locked
+from transaction_service.ports import Locked, LockTimeout
 
 WAIT_SECONDS_MAX = 30
 """Only a test that fails anyway waits so long."""
@@ -50,6 +50,10 @@ class ScriptedStore(MemoryPostingStore):
         self.groups: list[list[str]] = []
         self.opened: list[list[str]] = []
         self.closed = False
+        self.held: set[str] = set()
+        """Accounts that another session holds."""
+        self.waits: list[str] = []
+        """What waited for one of them in vain."""
 
     def balance(self, name: str) -> int:
         return self.memory.accounts[f"wallets/{name}"].balance
@@ -66,6 +70,9 @@ class ScriptedStore(MemoryPostingStore):
             step.stop()
         elif step is not None:
             raise step
+        if self.held & set(names):
+            self.waits.append(self.calls[-1])
+            raise LockTimeout
         return super().lock(names, ids, patient=patient)
 
     def write(self, book: Book) -> None:

@@ -87,6 +87,8 @@ def test_system_accounts_are_opened_once_before_the_locks() -> None:
 
 
 WHOLE, SPLIT = ["lock", "write"], ["impatient lock", "write"]
+# After a lock that took too long: which of the two accounts was it?
+PROBES = ["impatient lock", "roll back"] * 2
 
 FAILURES = [
     # on lock, on write; expected calls for two commands; expected answers
@@ -96,7 +98,7 @@ FAILURES = [
     ([], [Conflict(), Conflict()], [*WHOLE, *WHOLE, *SPLIT, *SPLIT], ["POSTED"] * 2),
     ([LockTimeout()], [], ["lock", *SPLIT, *SPLIT], ["POSTED"] * 2),
     ([Conflict(), LockTimeout()], [], ["lock", "lock", *SPLIT, *SPLIT], ["POSTED"] * 2),
-    ([LockTimeout()] * 2, [], ["lock", "impatient lock", *SPLIT], ["Contention", "POSTED"]),
+    ([LockTimeout()] * 2, [], ["lock", "impatient lock", *PROBES, *SPLIT], ["Contention", "POSTED"]),
     ([LockTimeout(), None, Conflict()], [], ["lock", *SPLIT, "impatient lock"], ["POSTED", "Contention"]),
     ([LockTimeout()], [Conflict()], ["lock", *SPLIT, *SPLIT], ["Contention", "POSTED"]),
     ([StoreUnavailable()], [], ["lock", *WHOLE], ["POSTED"] * 2),
@@ -138,7 +140,23 @@ def test_while_a_lost_commit_may_come_through_nobody_is_told_that_there_is_no_ef
     store.on_write = [StoreUnavailable()]
     store.on_lock = [None, lock_again, lock_again]
     assert posted(store, [transfer()]) == ["LedgerUnavailable"]
-    assert store.calls == [*WHOLE, "lock", "impatient lock"]
+    probes = PROBES if isinstance(lock_again, LockTimeout) else []
+    assert store.calls == [*WHOLE, "lock", "impatient lock", *probes]
+
+
+def test_a_held_account_is_waited_for_once_and_not_by_every_command_that_names_it() -> None:
+    store = a_store()
+    store.held = {"wallets/alice"}
+    group = [transfer("alice", "bob", 1), transfer("carol", "bob", 1), transfer("bob", "alice", 1), deposit("alice", 1)]
+    assert posted(store, group) == ["Contention", "POSTED", "Contention", "Contention"]
+    assert store.waits == ["lock", "impatient lock", "impatient lock"]  # the group, the first command, its account
+    assert (store.balance("alice"), store.balance("bob"), store.balance("carol")) == (100, 1, 99)
+
+
+def test_a_lane_that_cannot_learn_which_account_is_held_goes_on() -> None:
+    store = a_store()
+    store.on_lock = [LockTimeout(), LockTimeout(), StoreUnavailable(), ValueError("bug")]
+    assert posted(store, [transfer("alice", "bob", 1), transfer("alice", "bob", 2)]) == ["Contention", "POSTED"]
 
 
 def test_one_poisoned_command_does_not_take_its_neighbours_down() -> None:

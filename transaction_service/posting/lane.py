@@ -86,17 +86,26 @@ class PostingLane:
             log.error("ledger_unavailable", group_size=len(movements), error=str(error))
             return [LedgerUnavailable() for _ in movements]
         log.warning("group_split", group_size=len(movements), error=repr(error))
-        return [self._alone(movement, uncertain=uncertain) for movement in movements]
+        held: set[str] = set()
+        return [self._alone(movement, held, uncertain=uncertain) for movement in movements]
 
-    def _alone(self, movement: Movement, *, uncertain: bool) -> Result:
+    def _alone(self, movement: Movement, held: set[str], *, uncertain: bool) -> Result:
         """Impatient, so that an account that somebody else holds delays its own callers and not all.
 
-        `uncertain`: an earlier try may have an effect yet, so nobody may be told that there is none.
+        `held`: accounts found to be held, which no later command of the group waits for again. `uncertain`: an earlier
+        try may have an effect yet, so nobody may be told that there is none.
         """
+        names = {movement.source, movement.destination}
+        contended = LedgerUnavailable() if uncertain else Contention()
+        if names & held:
+            return contended
         try:
             return self._attempt([movement], patient=False)[0]
-        except (Conflict, LockTimeout):
-            return LedgerUnavailable() if uncertain else Contention()
+        except Conflict:
+            return contended
+        except LockTimeout:
+            held.update(filter(self._is_held, names))
+            return contended
         except StoreUnavailable:
             return LedgerUnavailable()
         except InvariantViolation as violation:
@@ -106,6 +115,17 @@ class PostingLane:
         except Exception as error:
             log.exception("posting_failed", transaction=movement.id)
             return error
+
+    def _is_held(self, name: str) -> bool:
+        """Whether another session holds this account now. Never raises: not to know it only costs time."""
+        try:
+            self._store.lock([name], [], patient=False)
+        except LockTimeout:
+            return True
+        except Exception:  # noqa: BLE001 - the command itself will meet it again, and tell it
+            return False
+        self._store.roll_back()
+        return False
 
     def _attempt(self, movements: Sequence[Movement], *, patient: bool) -> list[Answer]:
         names = {m.source for m in movements} | {m.destination for m in movements}
