@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 from specie.transaction.v1 import (
     add_AccountServiceServicer_to_server,
@@ -21,6 +22,8 @@ from transaction_service.posting.queue import PostingQueue, Ticket
 from transaction_service.rpc.account_servicer import AccountServicer
 from transaction_service.rpc.transaction_servicer import TransactionServicer
 from transaction_service.settings import TransactionSettings
+
+WATCH_SECONDS: Final = 1.0
 
 
 async def serve(settings: TransactionSettings) -> None:
@@ -49,9 +52,16 @@ def build(settings: TransactionSettings) -> Application:
             "specie.transaction.v1.AccountService": partial(add_AccountServiceServicer_to_server, internal),
         },
         check=database.ping,
-        background=(),
+        background=(partial(watch, lanes),),
         close=close,
     )
+
+
+async def watch(lanes: Sequence[PostingLane]) -> None:
+    """Returns only by an error: a process that takes commands and posts none must end, so that it is started again."""
+    while all(lane.running for lane in lanes):  # noqa: ASYNC110 - the end of a thread sets no event
+        await asyncio.sleep(WATCH_SECONDS)
+    raise RuntimeError("a posting lane has ended")
 
 
 def start_lane(queue: PostingQueue, settings: TransactionSettings, loop: asyncio.AbstractEventLoop) -> PostingLane:

@@ -362,3 +362,19 @@ def test_a_made_up_position_is_refused(ledger: Ledger, position: Any) -> None:  
     for page in pages:
         with pytest.raises(Refusal, match="page token"):
             asyncio.run(page)
+
+
+def test_a_read_only_server_is_an_outage_and_the_next_server_is_looked_for(ledger: Ledger, database: Database) -> None:
+    """As after a failover, while the address still leads to the old primary."""
+    alice, bob = funded(ledger, 100, "alice", "bob")
+    name = psycopg2.extensions.parse_dsn(database.owner_dsn)["dbname"]
+    with session(database.owner_dsn) as owner:
+        owner.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        owner.connection.commit()
+        terminate(ledger, database)
+        [result] = ledger.lane.post([transfer(alice, bob, 1)])
+        owner.execute("SET transaction_read_only = off")
+        owner.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+        owner.connection.commit()
+    assert code(result) == "LedgerUnavailable"
+    assert [code(answer) for answer in ledger.post(transfer(alice, bob, 1))] == ["POSTED"]

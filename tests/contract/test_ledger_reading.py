@@ -1,5 +1,6 @@
 """Reading the ledger, alike in PostgreSQL and in memory: statements, lists by every filter, pages."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from tests.kit.builders import account, transfer, withdrawal
 from tests.kit.ledgers import Ledger, funded, named
 from transaction_service.domain.identity import account_id
 from transaction_service.domain.movement import Outcome, Transaction, TransactionKind, TransactionState
+from transaction_service.ports import TransactionFilter
 
 
 @pytest.mark.parametrize("page_size", [1, 2, 3, 7, 8, 1000])
@@ -120,3 +122,29 @@ def test_pages_of_one_moment_are_complete(ledger: Ledger) -> None:
         found = ledger.transactions(page_size, account=alice)
         assert len(found) == 21
         assert {t.movement.id for t in found[:20]} == {m.id for m in group}
+
+
+@pytest.mark.parametrize("first", ["posted", "failed"])
+@pytest.mark.parametrize("of_one", [True, False])
+def test_what_is_written_between_two_pages_is_on_none_of_the_later_ones(
+    ledger: Ledger, first: str, of_one: bool
+) -> None:
+    """Also where one of the two kinds has given nothing to the first page."""
+    alice, bob = funded(ledger, 100, "alice", "bob")
+    good, bad = [transfer(alice, bob, 1) for _ in range(3)], [transfer(alice, bob, 1000) for _ in range(3)]
+    for movement in (*bad, *good) if first == "posted" else (*good, *bad):
+        ledger.post(movement)
+    wanted = TransactionFilter(
+        account=alice if of_one else "", start=ledger.transactions(account=alice)[-1].create_time
+    )
+    before = [t.movement.id for t in ledger.transactions(start=wanted.start, account=wanted.account)]
+
+    seen: list[str] = []
+    after = None
+    while True:
+        page, after = asyncio.run(ledger.reader.transactions(wanted, after, 2))
+        seen += [t.movement.id for t in page]
+        if after is None:
+            break
+        ledger.post(transfer(alice, bob, 1), transfer(alice, bob, 1000))
+    assert seen == before

@@ -97,21 +97,23 @@ class MemoryLedgerReader:
     async def transactions(
         self, wanted: TransactionFilter, after: Position | None, limit: int
     ) -> tuple[list[Transaction], Position | None]:
-        skipped = after[0] if after else 0
-        # Kept in the order they were decided: reversed is the newest first.
-        found = [t for t in reversed(self._memory.transactions.values()) if _matches(t, wanted)]
-        end = skipped + limit
-        return found[skipped:end], [end] if len(found) > end else None
+        # Kept in the order they were decided, and numbered by it: reversed is the newest first.
+        numbered = list(enumerate(self._memory.transactions.values()))
+        before = after[0] if after else len(numbered)
+        found = [(n, t) for n, t in reversed(numbered[:before]) if _matches(t, wanted)]
+        page = [t for _, t in found[:limit]]
+        return page, [found[limit - 1][0]] if len(found) > limit else None
 
     async def entries(
         self, account: Account, after: Position | None, limit: int, *, newest_first: bool
     ) -> tuple[list[Line], Position | None]:
-        skipped = after[0] if after else 0
-        entries = self._memory.entries.get(account.id, [])
-        entries = entries[::-1] if newest_first else entries
-        end = skipped + limit
-        lines = [Line(e, self._memory.transactions[e.transaction_id]) for e in entries[skipped:end]]
-        return lines, [end] if len(entries) > end else None
+        entries = list(self._memory.entries.get(account.id, []))
+        if newest_first:
+            entries = [e for e in reversed(entries) if after is None or e.seq < after[0]]
+        else:
+            entries = [e for e in entries if after is None or e.seq > after[0]]
+        lines = [Line(e, self._memory.transactions[e.transaction_id]) for e in entries[:limit]]
+        return lines, [lines[-1].entry.seq] if len(entries) > limit else None
 
 
 def _matches(transaction: Transaction, wanted: TransactionFilter) -> bool:

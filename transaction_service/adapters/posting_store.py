@@ -30,6 +30,9 @@ UNIQUE_VIOLATION: Final = "23505"
 CHECK_VIOLATION: Final = "23514"
 LOCK_NOT_AVAILABLE: Final = "55P03"
 QUERY_CANCELED: Final = "57014"
+READ_ONLY: Final = "25006"
+OUT_OF_SERVICE: Final = ("53", "57", "58")
+"""Classes of errors of a server that lacks resources, is being shut down, or has trouble with its machine."""
 CONNECT_TIMEOUT_SECONDS: Final = 3
 LOCK_TIMEOUT_MS: Final = 1000
 """How long a whole group waits for an account that another session holds."""
@@ -150,6 +153,10 @@ class PostgresPostingStore:
             return LockTimeout(str(error).strip())
         if state == CHECK_VIOLATION:
             return InvariantViolation(str(error).strip())
+        if state == READ_ONLY or (state or "").startswith(OUT_OF_SERVICE):
+            # After a failover the address may lead to another server: look anew next time.
+            self.close()
+            return StoreUnavailable(str(error).strip())
         return error
 
     def _end(self) -> bool:

@@ -25,6 +25,9 @@ _COLUMNS = [transaction.c[name.strip()] for name in statements.TRANSACTION_COLUM
 _ENTRY_COLUMNS = [entry.c[name] for name in Entry._fields]
 _OF_ENTRY = entry.join(transaction, transaction.c.id == entry.c.transaction_id)
 
+LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+"""Not before any id."""
+
 Page = tuple[list[Transaction], Position | None]
 
 
@@ -92,7 +95,14 @@ def _of_account(connection: Connection, wanted: TransactionFilter, after: Positi
             newest = unposted.pop(0)
             unposted_after = _place(newest)
         taken.append(newest)
-    return taken, [seq_before, unposted_after] if posted or unposted else None
+    if not (posted or unposted):
+        return taken, None
+    # A walk that gave nothing yet goes on from here all the same: what was written since is newer than this page.
+    if seq_before == INT64_MAX:
+        seq_before = posted[0][0] + 1 if posted else 0
+    if unposted_after is None:
+        unposted_after = [taken[-1].create_time.isoformat(), LAST_ID]
+    return taken, [seq_before, unposted_after]
 
 
 def _posted(

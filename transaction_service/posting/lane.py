@@ -44,6 +44,11 @@ class PostingLane:
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def running(self) -> bool:
+        """False before the start, after the end of the queue, and when a bug has ended the thread."""
+        return self._thread.is_alive()
+
     def join(self) -> None:
         """Returns when everything that was taken is answered. Close the queue first."""
         self._thread.join()

@@ -73,36 +73,38 @@ def upgrade() -> None:
         sa.Column("due_attempts", sa.Integer, nullable=False, comment="how often it has tried since the last change"),
         sa.PrimaryKeyConstraint("name", name="wallet_pkey"),
         sa.UniqueConstraint("principal", "request_id", name="wallet_principal_request_id_key"),
-        sa.CheckConstraint("name ~ '^wallets/[a-z0-9-]{1,63}$'", name="wallet_name"),
-        sa.CheckConstraint("owner <> ''", name="wallet_owner"),
-        sa.CheckConstraint("currency ~ '^[A-Z]{3}$'", name="wallet_currency"),
-        sa.CheckConstraint("kind BETWEEN 1 AND 2", name="wallet_kind"),
-        sa.CheckConstraint("state BETWEEN 1 AND 7", name="wallet_state"),
-        sa.CheckConstraint("jsonb_typeof(labels) = 'object'", name="wallet_labels"),
+        sa.CheckConstraint("name ~ '^wallets/[a-z0-9-]{1,63}$'", name=op.f("wallet_name")),
+        sa.CheckConstraint("owner <> ''", name=op.f("wallet_owner")),
+        sa.CheckConstraint("currency ~ '^[A-Z]{3}$'", name=op.f("wallet_currency")),
+        sa.CheckConstraint("kind BETWEEN 1 AND 2", name=op.f("wallet_kind")),
+        sa.CheckConstraint("state BETWEEN 1 AND 7", name=op.f("wallet_state")),
+        sa.CheckConstraint("jsonb_typeof(labels) = 'object'", name=op.f("wallet_labels")),
         sa.CheckConstraint(
             "limit_per_transaction >= 0 AND limit_per_day >= 0 AND limit_debits_per_hour >= 0 AND credit >= 0",
-            name="wallet_limits",
+            name=op.f("wallet_limits"),
         ),
-        sa.CheckConstraint("revision >= 1", name="wallet_revision"),
+        sa.CheckConstraint("revision >= 1", name=op.f("wallet_revision")),
         sa.CheckConstraint(
             "(attempt_revision IS NULL) = (attempt_turned_down IS NULL) AND attempt_revision <= revision",
-            name="wallet_attempt",
+            name=op.f("wallet_attempt"),
         ),
         sa.CheckConstraint(
             "num_nonnulls(attempt_back_to, attempt_particulars) = num_nonnulls(attempt_revision)",
-            name="wallet_attempt_is_close_or_limits",
+            name=op.f("wallet_attempt_is_close_or_limits"),
         ),
         sa.CheckConstraint(
             "(state = 6) = (attempt_back_to IS NOT NULL) AND attempt_back_to IN (2, 4)",
-            name="wallet_closing_knows_way_back",
+            name=op.f("wallet_closing_knows_way_back"),
         ),
-        sa.CheckConstraint("attempt_particulars IS NULL OR state IN (2, 3, 4)", name="wallet_new_limits_while_open"),
         sa.CheckConstraint(
-            "num_nonnulls(refused_revision, refused_reason, refused_metadata) IN (0, 3)", name="wallet_refused"
+            "attempt_particulars IS NULL OR state IN (2, 3, 4)", name=op.f("wallet_new_limits_while_open")
+        ),
+        sa.CheckConstraint(
+            "num_nonnulls(refused_revision, refused_reason, refused_metadata) IN (0, 3)", name=op.f("wallet_refused")
         ),
         sa.CheckConstraint(
             "(due_time IS NOT NULL) = (state IN (1, 3, 5, 6) OR attempt_revision IS NOT NULL)",
-            name="wallet_unfinished_is_due",
+            name=op.f("wallet_unfinished_is_due"),
         ),
         schema=SCHEMA,
     )

@@ -20,7 +20,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class Limits(_message.Message):
     """What one account may do. Decided in the posting itself, under the account's lock: concurrent calls
     cannot overrun a limit together. Limits bind debits (transfers out of the wallet, withdrawals), never
-    credits.
+    credits. Debits made while no limit at all was set do not count afterwards, and another time zone begins a
+    new day.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
