@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 import structlog
+from psycopg2 import errorcodes
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
@@ -17,11 +18,14 @@ T = TypeVar("T")
 
 log = structlog.stdlib.get_logger()
 
-SERIALIZATION_FAILURE: Final = "40001"
-DEADLOCK_DETECTED: Final = "40P01"
-LOCK_NOT_AVAILABLE: Final = "55P03"
-QUERY_CANCELED: Final = "57014"
-RETRYABLE: Final = frozenset({SERIALIZATION_FAILURE, DEADLOCK_DETECTED})
+RETRYABLE: Final = frozenset({errorcodes.SERIALIZATION_FAILURE, errorcodes.DEADLOCK_DETECTED})
+OUT_OF_SERVICE: Final = (
+    errorcodes.READ_ONLY_SQL_TRANSACTION,
+    errorcodes.CLASS_INSUFFICIENT_RESOURCES,
+    errorcodes.CLASS_OPERATOR_INTERVENTION,
+    errorcodes.CLASS_SYSTEM_ERROR,
+)
+"""Of a server that became a standby, lacks resources, is being shut down, or has trouble with its machine."""
 ATTEMPTS_MAX: Final = 3
 RETRY_AFTER_SECONDS: Final = 1.0
 
@@ -72,6 +76,8 @@ class Database:
             except DBAPIError as error:
                 state = getattr(error.orig, "pgcode", None)
                 log.warning("database_error", sqlstate=state, attempt=attempt, error=type(error.orig).__name__)
+                if (state or "").startswith(OUT_OF_SERVICE):
+                    self.engine.dispose()  # after a failover the address may lead to another server
                 if state not in RETRYABLE or attempt == ATTEMPTS_MAX:
                     raise _refusal(error, state) from error
         raise AssertionError("unreachable")  # pragma: no cover
@@ -92,11 +98,12 @@ class Database:
 
 
 def _refusal(error: DBAPIError, state: str | None) -> Exception:
-    if state in RETRYABLE or state == LOCK_NOT_AVAILABLE:
+    if state in RETRYABLE or state == errorcodes.LOCK_NOT_AVAILABLE:
         return Refusal("CONTENTION", "too many calls wanted the same rows at once; send this one again")
-    if state == QUERY_CANCELED:
+    if state == errorcodes.QUERY_CANCELED:
         return Refusal("DEADLINE_EXCEEDED", "the database did not answer in time")
-    if error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError)):
+    gone = error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError))
+    if gone or (state or "").startswith(OUT_OF_SERVICE):
         return Refusal(
             "UNAVAILABLE",
             "the database cannot be reached; send this call again",

@@ -7,9 +7,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from psycopg2 import errorcodes
 from pydantic import SecretStr
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, ProgrammingError
 
 from service_kit import database as module
 from service_kit.database import Database as Connections
@@ -140,6 +141,8 @@ class OddError(Exception):
         (OperationalError, "55P03", "CONTENTION"),
         (OperationalError, "57014", "DEADLINE_EXCEEDED"),
         (OperationalError, "57P01", "UNAVAILABLE"),
+        (OperationalError, "53100", "UNAVAILABLE"),
+        (InternalError, "25006", "UNAVAILABLE"),
         (OperationalError, None, "UNAVAILABLE"),
         (InterfaceError, None, "UNAVAILABLE"),
     ],
@@ -152,13 +155,30 @@ def test_each_kind_of_error_has_its_reason(error: type[DBAPIError], state: str |
 
 
 @asynchronous
+async def test_a_read_only_server_is_an_outage_and_the_next_server_is_looked_for(database: Database) -> None:
+    async with connected(database) as connections:
+
+        def session(connection: Connection) -> int:
+            return int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+
+        before = await connections.run(session)
+
+        def write(connection: Connection) -> None:
+            connection.execute(text("SET TRANSACTION READ ONLY"))
+            connection.execute(text("DELETE FROM wallets.wallet"))
+
+        assert (await refused(connections.run(write))).reason == "UNAVAILABLE"
+        assert await connections.run(session) != before
+
+
+@asynchronous
 async def test_what_stays_in_conflict_is_given_up(database: Database) -> None:
     tried = 0
 
     def conflict(_: Connection) -> None:
         nonlocal tried
         tried += 1
-        raise OperationalError("SELECT 1", {}, OddError(module.SERIALIZATION_FAILURE))
+        raise OperationalError("SELECT 1", {}, OddError(errorcodes.SERIALIZATION_FAILURE))
 
     async with connected(database) as connections:
         assert (await refused(connections.run(conflict))).reason == "CONTENTION"

@@ -12,7 +12,9 @@ from typing import Any, Final
 import psycopg2
 import psycopg2.extensions
 import structlog
+from psycopg2 import errorcodes
 
+from service_kit.database import OUT_OF_SERVICE
 from transaction_service.adapters import statements
 from transaction_service.adapters.rows import to_account, to_transaction
 from transaction_service.domain.account import Account
@@ -24,15 +26,8 @@ from transaction_service.ports import Conflict, Locked, LockTimeout, StoreUnavai
 
 log = structlog.stdlib.get_logger()
 
-SERIALIZATION_FAILURE: Final = "40001"
-DEADLOCK_DETECTED: Final = "40P01"
-UNIQUE_VIOLATION: Final = "23505"
-CHECK_VIOLATION: Final = "23514"
-LOCK_NOT_AVAILABLE: Final = "55P03"
-QUERY_CANCELED: Final = "57014"
-READ_ONLY: Final = "25006"
-OUT_OF_SERVICE: Final = ("53", "57", "58")
-"""Classes of errors of a server that lacks resources, is being shut down, or has trouble with its machine."""
+RACED: Final = (errorcodes.SERIALIZATION_FAILURE, errorcodes.DEADLOCK_DETECTED, errorcodes.UNIQUE_VIOLATION)
+HELD: Final = (errorcodes.LOCK_NOT_AVAILABLE, errorcodes.QUERY_CANCELED)
 CONNECT_TIMEOUT_SECONDS: Final = 3
 LOCK_TIMEOUT_MS: Final = 1000
 """How long a whole group waits for an account that another session holds."""
@@ -147,13 +142,13 @@ class PostgresPostingStore:
         state = error.pgcode
         if not self._end():
             return StoreUnavailable(str(error).strip() or type(error).__name__)
-        if state in (SERIALIZATION_FAILURE, DEADLOCK_DETECTED, UNIQUE_VIOLATION):
+        if state in RACED:
             return Conflict(str(error).strip())
-        if state in (LOCK_NOT_AVAILABLE, QUERY_CANCELED):
+        if state in HELD:
             return LockTimeout(str(error).strip())
-        if state == CHECK_VIOLATION:
+        if state == errorcodes.CHECK_VIOLATION:
             return InvariantViolation(str(error).strip())
-        if state == READ_ONLY or (state or "").startswith(OUT_OF_SERVICE):
+        if (state or "").startswith(OUT_OF_SERVICE):
             # After a failover the address may lead to another server: look anew next time.
             self.close()
             return StoreUnavailable(str(error).strip())
