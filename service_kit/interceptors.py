@@ -40,7 +40,9 @@ CALL_SECONDS_MAX: Final = 60.0
 async def trace(call: Call, proceed: Next) -> Message:
     """Outermost, so that every later line and answer carries the trace id."""
     sent = call.metadata.get(TRACE_HEADER, "")
-    call.trace_id = sent if 0 < len(sent) <= TRACE_ID_LENGTH_MAX else str(uuid_utils.uuid4())
+    # What is not printable ASCII could not be sent back: grpc would fail the call after its work is done.
+    usable = 0 < len(sent) <= TRACE_ID_LENGTH_MAX and sent.isascii() and sent.isprintable()
+    call.trace_id = sent if usable else str(uuid_utils.uuid4())
     call.context.set_trailing_metadata(((TRACE_HEADER, call.trace_id),))
     return await proceed(call)
 
@@ -126,6 +128,10 @@ async def idempotency_key(call: Call, proceed: Next) -> Message:
     request: Any = call.request
     if "request_id" in request.DESCRIPTOR.fields_by_name:
         sent = {call.metadata[header] for header in IDEMPOTENCY_HEADERS if header in call.metadata}
+        if not all(map(str.isascii, sent)):
+            # Other bytes have no certain meaning in a header, so two keys could become one.
+            rule, text = "request_id.ascii", "an idempotency-key header must be ASCII; other characters need the field"
+            raise invalid_fields([Violation("request_id", rule, text)])
         if sent and request.request_id:
             sent.add(request.request_id)
         if len(sent) > 1:

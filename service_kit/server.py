@@ -24,6 +24,8 @@ from service_kit.settings import ServiceSettings
 log = structlog.stdlib.get_logger()
 
 MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+METADATA_BYTES_MAX: Final = 32 * 1024
+"""Twice what the gateway lets through, for what it adds itself."""
 CONCURRENT_STREAMS_MAX: Final = 10_000
 """Above the posting queue's length, so that a full queue answers with its own error and RetryInfo."""
 GC_ALLOCATIONS: Final = 20_000
@@ -31,6 +33,8 @@ GC_ALLOCATIONS: Final = 20_000
 SERVER_OPTIONS: Final[Sequence[tuple[str, int]]] = (
     ("grpc.so_reuseport", 0),  # else a stale process silently shares the port
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_metadata_size", METADATA_BYTES_MAX),
+    ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),  # between the two grpc would refuse at random
     ("grpc.max_concurrent_streams", CONCURRENT_STREAMS_MAX),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -41,6 +41,14 @@ class ServiceSettings(BaseSettings):
     shutdown_grace_seconds: float = Field(
         default=10, ge=0, le=600, description="How long calls that were accepted may take to end"
     )
+
+    @field_validator("database_dsn")
+    @classmethod
+    def _is_a_dsn(cls, dsn: SecretStr) -> SecretStr:
+        """Told at start, and without the DSN, which has a password in it."""
+        if not dsn.get_secret_value().startswith("postgresql://"):
+            raise ValueError("must have the form postgresql://role:password@host:port/name")
+        return dsn
 
     def sqlalchemy_url(self) -> str:
         """The DSN in SQLAlchemy's form; `postgresql://` alone means psycopg 3 to it."""

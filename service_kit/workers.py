@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 import structlog
 import uvloop
+from pydantic import ValidationError
 
 from service_kit.logs import configure_logs
 from service_kit.settings import ServiceSettings
@@ -28,8 +29,19 @@ CHILD_MARK: Final = "SPECIE_WORKER_CHILD"
 STDIN: Final = 0
 
 
-def run(module: str, settings: S, serve: Callable[[S], Awaitable[None]]) -> int:
-    """Runs the service `module` until SIGTERM or SIGINT; the exit code."""
+def run(module: str, settings_class: type[S], serve: Callable[[S], Awaitable[None]]) -> int:
+    """Runs the service `module` until SIGTERM or SIGINT, with settings from the environment; the exit code."""
+    configure_logs("INFO", module, 0)
+    try:
+        settings = settings_class()
+    except ValidationError as error:
+        prefix = str(settings_class.model_config.get("env_prefix", ""))
+        # Without the values: one of them has a password in it.
+        wrong = {
+            prefix + str(e["loc"][0]).upper(): e["msg"] for e in error.errors(include_input=False, include_url=False)
+        }
+        log.error("failed", error="settings in the environment are missing or wrong", settings=wrong)
+        return 2
     configure_logs(settings.log_level, module, settings.worker_index)
     if settings.workers > 1:
         return Supervisor(module, settings).run()

@@ -7,4 +7,4 @@ from transaction_service.bootstrap import serve
 from transaction_service.settings import TransactionSettings
 
 if __name__ == "__main__":
-    sys.exit(run("transaction_service", TransactionSettings(), serve))
+    sys.exit(run("transaction_service", TransactionSettings, serve))

@@ -7,4 +7,4 @@ from wallet_service.bootstrap import serve
 from wallet_service.settings import WalletSettings
 
 if __name__ == "__main__":
-    sys.exit(run("wallet_service", WalletSettings(), serve))
+    sys.exit(run("wallet_service", WalletSettings, serve))

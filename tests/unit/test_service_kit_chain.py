@@ -366,3 +366,38 @@ def test_a_call_that_streams_is_not_let_through_without_the_chain() -> None:
     handler: Any = grpc.unary_stream_rpc_method_handler(lambda _request, _context: iter(()))
     with pytest.raises(TypeError, match="streams"):
         intercepted("/specie.x.v1.X/Watch", handler)
+
+
+class Silent:
+    """A context that only takes the trailing metadata."""
+
+    def set_trailing_metadata(self, _: object) -> None:
+        return
+
+
+async def through(stage: interceptors.Stage, metadata: dict[str, str]) -> Call:
+    """What a header does that grpc's own client refuses to send, and others do not."""
+
+    async def proceed(_: Call) -> Any:  # noqa: ANN401 - any answer
+        return None
+
+    context: Any = Silent()
+    call = Call(METHOD, b"", TransferRequest.FromString, context, metadata)
+    call.request = transfer(request_id="")
+    await stage(call, proceed)
+    return call
+
+
+@pytest.mark.parametrize("sent", ["caf\u00e9", "two\nlines", "\x00", "x" * 129, ""])
+@asynchronous
+async def test_a_trace_id_that_could_not_be_sent_back_is_replaced(sent: str) -> None:
+    call = await through(interceptors.trace, {"x-request-id": sent})
+    assert call.trace_id != sent
+    assert call.trace_id.isascii()
+
+
+@asynchronous
+async def test_an_idempotency_key_in_a_header_is_ascii() -> None:
+    with pytest.raises(Refusal) as raised:
+        await through(interceptors.idempotency_key, {"idempotency-key": "\u00ff\u00fe"})
+    assert [v.field for v in raised.value.violations] == ["request_id"]

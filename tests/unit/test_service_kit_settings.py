@@ -1,5 +1,9 @@
 """Settings from the environment: bounds, and a DSN that does not print."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 from pydantic import ValidationError
 
@@ -66,3 +70,14 @@ def test_words_are_from_a_list(environment: pytest.MonkeyPatch, name: str, wrong
     environment.setenv(PREFIX + name, wrong)
     with pytest.raises(ValidationError, match=name.lower()):
         TransactionSettings()
+
+
+def test_wrong_settings_are_told_in_one_line_without_their_values(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv(PREFIX + "DATABASE_DSN", "postgres://role:secret@host/name")
+    environment.setenv(PREFIX + "LANES", "many")
+    command = [sys.executable, "-m", "transaction_service"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    [line] = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert set(json.loads(line)["settings"]) == {PREFIX + "DATABASE_DSN", PREFIX + "LANES"}
+    assert "secret" not in line
