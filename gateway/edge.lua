@@ -4,6 +4,14 @@
 -- would be a call for another.
 local PATH_FIELDS = {["name"] = true, ["wallet"] = true, ["wallet.name"] = true}
 
+-- A query parameter would win over the body as well. What a call that changes something takes beside its body: calls
+-- whose body is the whole request (/v1/transfers and custom methods, the paths with a colon) take nothing.
+local BESIDE_THE_BODY = {["walletId"] = true, ["requestId"] = true, ["updateMask"] = true, ["etag"] = true}
+local CHANGES = {["POST"] = true, ["PATCH"] = true, ["DELETE"] = true}
+
+-- Every other parameter may be given once: the transcoder would quietly take the last.
+local REPEATED = {["names"] = true}
+
 local function decoded(text)
   return (text:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
 end
@@ -20,20 +28,40 @@ local function is_utf8(text)
   return not text:find("[\128-\255]")
 end
 
+-- What is wrong with the query of this JSON call; nil: nothing.
+local function wrong_query(method, resource, query)
+  local whole = resource == "transfers" or resource:find(":", 1, true)
+  local seen = {}
+  for parameter in query:gmatch("[^&]+") do
+    local given = decoded(parameter:match("^[^=]*"))
+    local field = given:gsub("_(%l)", string.upper) -- the transcoder takes wallet_id for walletId
+    if PATH_FIELDS[field] and resource:find("/", 1, true) then
+      return "the path already says what the query parameter " .. given .. " says"
+    end
+    if CHANGES[method] and (whole or not BESIDE_THE_BODY[field]) then
+      return "this call does not take the query parameter " .. given .. "; it belongs in the body"
+    end
+    if seen[field] and not REPEATED[field] then
+      return "the query parameter " .. given .. " is given more than once"
+    end
+    seen[field] = true
+  end
+end
+
 function envoy_on_request(handle)
-  local path = handle:headers():get(":path")
+  local headers = handle:headers()
+  local path = headers:get(":path")
   if path:find("[%%\128-\255]") and not is_utf8(decoded(path)) then
     handle:respond({[":status"] = "400"}, "the path is not UTF-8")
     return
   end
-  local resource, query = path:match("^/v1/(%l+/[^?]*)%?(.*)$")
-  if resource then
-    for key in query:gmatch("([^&=]+)") do
-      if PATH_FIELDS[decoded(key)] then
-        handle:respond({[":status"] = "400"}, "the path already says what the query parameter " .. decoded(key) .. " says")
-        return
-      end
-    end
+  local resource, query = path:match("^/v1/([^?]*)%??(.*)$")
+  if not resource then
+    return
+  end
+  local wrong = wrong_query(headers:get(":method"), resource, query)
+  if wrong then
+    handle:respond({[":status"] = "400"}, wrong)
   end
 end
 

@@ -1,5 +1,6 @@
 """What the gateway itself answers: every error a JSON Status, nothing internal in reach, limits kept."""
 
+import re
 from collections.abc import Iterator
 
 import grpc
@@ -71,6 +72,40 @@ def test_a_query_parameter_cannot_overrule_the_path(stack: Stack, path: str) -> 
     assert error_of(stack.call("GET", path)) == (400, 3, "MALFORMED_REQUEST")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "parameter"),
+    [
+        ("POST", f"{TRANSFER}?amount.minorUnits=3", "amount.minorUnits"),
+        ("POST", f"{TRANSFER}?amount.minor%55nits=3", "amount.minorUnits"),
+        ("POST", f"{TRANSFER}?requestId=another", "requestId"),
+        ("POST", f"{TRANSFER}?source", "source"),
+        ("POST", "/v1/wallets/a:deposit?description=x", "description"),
+        ("POST", "/v1/wallets/a:freeze?name=wallets/b", "name"),
+        ("POST", "/v1/wallets?walletId=q1&wallet.currencyCode=EUR", "wallet.currencyCode"),
+        ("POST", "/v1/wallets?walletId=a&walletId=b", "walletId"),
+        ("POST", "/v1/wallets?walletId=a&wallet_id=b", "wallet_id"),
+        ("PATCH", "/v1/wallets/a?updateMask=owner&wallet.owner=eve", "wallet.owner"),
+        ("PATCH", "/v1/wallets/a?updateMask=owner&update_mask=labels", "update_mask"),
+        ("DELETE", "/v1/wallets/a?name=wallets/b", "name"),
+        ("DELETE", "/v1/wallets/a?force=true", "force"),
+        ("GET", "/v1/wallets?owner=a&owner=b", "owner"),
+        ("GET", "/v1/wallets/a/entries?pageSize=1&page_size=2", "page_size"),
+    ],
+)
+def test_a_query_parameter_cannot_overrule_the_body_or_another(
+    stack: Stack, method: str, path: str, parameter: str
+) -> None:
+    answer = stack.call(method, path, None if method in ("GET", "DELETE") else {})
+    assert error_of(answer) == (400, 3, "MALFORMED_REQUEST")
+    assert re.search(rf"query parameter {re.escape(parameter)}(;| )", answer.body["message"])
+
+
+def test_a_value_may_be_called_like_a_field(stack: Stack) -> None:
+    assert stack.call("GET", "/v1/wallets?owner=name&state=WALLET_STATE_ACTIVE").status == 200
+    entries = stack.call("GET", "/v1/wallets/nobody/entries?pageToken=wallet")
+    assert error_of(entries)[2] != "MALFORMED_REQUEST"
+
+
 def test_a_body_cannot_overrule_the_path(stack: Stack) -> None:
     answer = stack.call("POST", "/v1/wallets/a:freeze", {"name": "wallets/b"})
     assert error_of(answer) == (400, 3, "MALFORMED_REQUEST")
@@ -95,7 +130,9 @@ def test_query_parameters_bind(stack: Stack) -> None:
     stack.call("POST", "/v1/wallets?walletId=query-1", {"currencyCode": "EUR", "owner": "q"})
     listed = stack.call("GET", "/v1/wallets?owner=q&state=WALLET_STATE_ACTIVE&pageSize=1").body["wallets"]
     assert [w["name"] for w in listed] == ["wallets/query-1"]
-    changed = stack.call("PATCH", "/v1/wallets/query-1?updateMask=displayName", {"displayName": "Q"})
+    made = stack.call("POST", "/v1/wallets?wallet_id=query-2&request_id=query-2", {"currencyCode": "EUR"})
+    assert made.body["wallet"]["name"] == "wallets/query-2"
+    changed = stack.call("PATCH", "/v1/wallets/query-1?updateMask=displayName&etag=", {"displayName": "Q"})
     assert changed.body["wallet"]["displayName"] == "Q"
     got = stack.call("GET", "/v1/wallets:batchGet?names=wallets/query-1&names=wallets/query-1").body["wallets"]
     assert [w["displayName"] for w in got] == ["Q", "Q"]
