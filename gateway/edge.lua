@@ -28,6 +28,17 @@ local function is_utf8(text)
   return not text:find("[\128-\255]")
 end
 
+-- A browser sends JSON as text/plain to any address without asking first, so that any web page could move the money of
+-- a gateway on its reader's machine. It always says whose page it is; who is no browser says nothing.
+local function another_sites_page(headers)
+  local origin = headers:get("origin")
+  if origin == nil then
+    return false
+  end
+  local site = origin:match("^%a[%w+.-]*://(.+)$")
+  return site == nil or site:lower() ~= headers:get(":authority"):lower()
+end
+
 -- What is wrong with the query of this JSON call; nil: nothing.
 local function wrong_query(method, resource, query)
   local whole = resource == "transfers" or resource:find(":", 1, true)
@@ -59,7 +70,12 @@ function envoy_on_request(handle)
   if not resource then
     return
   end
-  local wrong = wrong_query(headers:get(":method"), resource, query)
+  local method = headers:get(":method")
+  if CHANGES[method] and another_sites_page(headers) then
+    handle:respond({[":status"] = "403"}, "a web page of another origin may not make this call")
+    return
+  end
+  local wrong = wrong_query(method, resource, query)
   if wrong then
     handle:respond({[":status"] = "400"}, wrong)
   end

@@ -98,11 +98,13 @@ class Refusal:
         return {"code": self.code, "message": self.message, "details": details}
 
 
-INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE = 3, 4, 5, 8, 13, 14
+INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, PERMISSION_DENIED = 3, 4, 5, 7
+RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE = 8, 13, 14
 
 REFUSALS = (
     # Envoy's own text tells which value the transcoder could not read.
     Refusal(400, INVALID_ARGUMENT, "MALFORMED_REQUEST", f"malformed request: {ENVOYS_OWN_TEXT}"),
+    Refusal(403, PERMISSION_DENIED, "PERMISSION_DENIED", ENVOYS_OWN_TEXT),
     Refusal(404, NOT_FOUND, "UNKNOWN_METHOD", "there is no such call"),
     Refusal(408, DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "the request did not arrive in time"),
     Refusal(413, INVALID_ARGUMENT, "REQUEST_TOO_LARGE", "the body is larger than 4 MiB"),

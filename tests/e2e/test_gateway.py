@@ -126,6 +126,32 @@ def test_an_underscore_in_a_header_is_refused(stack: Stack) -> None:
     assert error_of(answer) == (400, 3, "MALFORMED_REQUEST")
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/wallets?walletId=origin-1"),
+        ("POST", TRANSFER),
+        ("PATCH", "/v1/wallets/a?updateMask=owner"),
+        ("DELETE", "/v1/wallets/a"),
+    ],
+)
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:1", ""])
+def test_a_web_page_of_another_origin_changes_nothing(stack: Stack, method: str, path: str, origin: str) -> None:
+    """Browsers ask no leave for text/plain, and the transcoder reads whatever comes as JSON."""
+    headers = {"origin": origin, "content-type": "text/plain"}
+    refused = stack.call(method, path, raw=b'{"currencyCode": "EUR"}', headers=headers)
+    assert error_of(refused) == (403, 7, "PERMISSION_DENIED")
+    assert "origin" in refused.body["message"]
+
+
+def test_pages_of_the_same_origin_and_reads_are_answered(stack: Stack) -> None:
+    assert error_of(stack.call("GET", "/v1/wallets/origin-2", headers={"origin": "https://any.example"}))[0] == 404
+    created = stack.call(
+        "POST", "/v1/wallets?walletId=origin-2", {"currencyCode": "EUR"}, headers={"origin": stack.gateway}
+    )
+    assert created.body["wallet"]["name"] == "wallets/origin-2"
+
+
 def test_query_parameters_bind(stack: Stack) -> None:
     stack.call("POST", "/v1/wallets?walletId=query-1", {"currencyCode": "EUR", "owner": "q"})
     listed = stack.call("GET", "/v1/wallets?owner=q&state=WALLET_STATE_ACTIVE&pageSize=1").body["wallets"]
