@@ -22,7 +22,9 @@ from specie_cli.wallets import name_of
 
 PAGE_SIZE = 1000
 
-Amount = Annotated[int, typer.Option(help="In minor units: 2500 is 25.00 USD")]
+AMOUNT_MAX = 2**63 - 1
+
+Amount = Annotated[int, typer.Option(min=1, max=AMOUNT_MAX, help="In minor units: 2500 is 25.00 USD")]
 CurrencyCode = Annotated[str, typer.Option(help="ISO 4217 code")]
 Description = Annotated[str, typer.Option(help="What it is for")]
 RequestId = Annotated[

@@ -78,9 +78,23 @@ def test_an_overdraft_names_the_reason_and_the_request_id(stack: Stack, wallet: 
 
 
 def test_a_broken_rule_names_the_field(stack: Stack, wallet: str) -> None:
-    error = refused(stack, "deposit", wallet, "--amount", "0", "--currency", "USD")
+    error = refused(stack, "deposit", wallet, "--amount", "1", "--currency", "US")
     assert "INVALID_FIELD" in error
-    assert "  amount: must be above 0 minor units" in error
+    assert "  amount.currency_code: " in error
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "9223372036854775808"])
+@pytest.mark.parametrize("command", [("deposit", "a"), ("transfer", "a", "b")])
+def test_an_amount_out_of_range_is_a_mistake_of_usage(command: tuple[str, ...], amount: str) -> None:
+    result = specie(*command, "--amount", amount, "--currency", "USD")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "--amount" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_largest_amount_is_sent(stack: Stack, wallet: str) -> None:
+    error = refused(stack, "transfer", wallet, "nobody", "--amount", "9223372036854775807", "--currency", "USD")
+    assert "DESTINATION_NOT_FOUND" in error
 
 
 def test_an_unknown_wallet_says_where_to_look(stack: Stack) -> None:
