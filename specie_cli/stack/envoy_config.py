@@ -17,6 +17,7 @@ LUA = GATEWAY / "edge.lua"
 
 ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
+JSON_TYPE = "application/json"
 ENVOYS_OWN_TEXT = "%LOCAL_REPLY_BODY%"
 ENVOYS_OWN_CAUSE = "%RESPONSE_CODE_DETAILS%"
 
@@ -87,19 +88,33 @@ class Refusal:
     reason: str
     """specie.type.v1.ErrorReason, without its prefix."""
     message: str
+    retry_after_1s: bool = False
+
+    def mapper(self) -> dict[str, object]:
+        mapper: dict[str, object] = {
+            "filter": status_is(self.http),
+            "body_format_override": {"json_format": self.status(), "content_type": JSON_TYPE},
+        }
+        if self.retry_after_1s:
+            header = {"key": "retry-after", "value": "1"}
+            mapper["headers_to_add"] = [{"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]
+        return mapper
 
     def status(self) -> dict[str, object]:
         info: dict[str, object] = {"@type": ERROR_INFO, "reason": self.reason, "domain": "specie"}
         details = [info]
         if self.reason == "MALFORMED_REQUEST":
             info["metadata"] = {"cause": ENVOYS_OWN_CAUSE}
-        if self.reason == "RATE_LIMITED":
+        if self.retry_after_1s:
             details.append({"@type": RETRY_INFO, "retryDelay": "1s"})
         return {"code": self.code, "message": self.message, "details": details}
 
 
 INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, PERMISSION_DENIED = 3, 4, 5, 7
 RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE = 8, 13, 14
+
+# The services post what they were given even when nobody waits any more, so nobody here knows what became of it.
+SEND_AGAIN = "the same call with the same request id may be sent again: it happens once and tells what became of it"
 
 REFUSALS = (
     # Envoy's own text tells which value the transcoder could not read.
@@ -108,12 +123,12 @@ REFUSALS = (
     Refusal(404, NOT_FOUND, "UNKNOWN_METHOD", "there is no such call"),
     Refusal(408, DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "the request did not arrive in time"),
     Refusal(413, INVALID_ARGUMENT, "REQUEST_TOO_LARGE", "the body is larger than 4 MiB"),
-    Refusal(429, RESOURCE_EXHAUSTED, "RATE_LIMITED", "more calls than this client may send; try again later"),
+    Refusal(429, RESOURCE_EXHAUSTED, "RATE_LIMITED", "more calls than this client may send; try again later", True),
     Refusal(431, INVALID_ARGUMENT, "REQUEST_TOO_LARGE", "the headers are larger than 16 KiB, or more than 64"),
     Refusal(500, INTERNAL, "INTERNAL", "internal error"),
-    Refusal(502, UNAVAILABLE, "UNAVAILABLE", "the service cannot be reached now"),
-    Refusal(503, UNAVAILABLE, "UNAVAILABLE", "the service cannot be reached now"),
-    Refusal(504, DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "the call's time was up"),
+    Refusal(502, UNAVAILABLE, "UNAVAILABLE", f"the service cannot be reached now; {SEND_AGAIN}", True),
+    Refusal(503, UNAVAILABLE, "UNAVAILABLE", f"the service cannot be reached now; {SEND_AGAIN}", True),
+    Refusal(504, DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", f"the call's time was up; {SEND_AGAIN}"),
 )
 # What no row above names: an HTTP that Envoy does not speak, mostly.
 ANY_OTHER = Refusal(0, INVALID_ARGUMENT, "MALFORMED_REQUEST", ENVOYS_OWN_TEXT)
@@ -121,7 +136,6 @@ ANY_OTHER = Refusal(0, INVALID_ARGUMENT, "MALFORMED_REQUEST", ENVOYS_OWN_TEXT)
 
 def local_reply_config() -> dict[str, object]:
     """Envoy's mappers: the first that fits shapes the reply."""
-    json_type = "application/json"
     # For gRPC clients the body becomes grpc-message, and Envoy finds the grpc-status by itself. A JSON call also has
     # this content type once the transcoder has been at it, but then Envoy has noted its path.
     is_grpc = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
@@ -139,18 +153,11 @@ def local_reply_config() -> dict[str, object]:
     }
     healthy = {
         "filter": status_is(200),
-        "body_format_override": {"json_format": {"status": "SERVING"}, "content_type": json_type},
+        "body_format_override": {"json_format": {"status": "SERVING"}, "content_type": JSON_TYPE},
     }
-    refusals = [
-        {
-            "filter": status_is(refusal.http),
-            "body_format_override": {"json_format": refusal.status(), "content_type": json_type},
-        }
-        for refusal in REFUSALS
-    ]
     return {
-        "mappers": [grpc, healthy, *refusals],
-        "body_format": {"json_format": ANY_OTHER.status(), "content_type": json_type},
+        "mappers": [grpc, healthy, *(refusal.mapper() for refusal in REFUSALS)],
+        "body_format": {"json_format": ANY_OTHER.status(), "content_type": JSON_TYPE},
     }
 
 

