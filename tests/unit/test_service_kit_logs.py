@@ -51,3 +51,14 @@ def test_every_line_is_json_with_time_level_service_and_worker() -> None:
 def test_the_level_is_the_least_that_is_written() -> None:
     assert lines("DEBUG")[0]["event"] == "small"
     assert [line["event"] for line in lines("ERROR")][:2] == ["large", "broken"]
+
+
+def test_a_line_that_cannot_be_written_is_lost_and_nothing_else() -> None:
+    """As when the collector of the logs has died."""
+    script = (
+        "import os, structlog; from service_kit.logs import configure_logs; configure_logs('INFO', 's', 0);"
+        "r, w = os.pipe(); os.dup2(w, 2); os.close(w); os.close(r);"
+        "structlog.get_logger().info('lost'); os.write(1, b'alive')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b"alive")
