@@ -215,10 +215,11 @@ async def _reconciled(service: Service, database: Database, name: str) -> None:
         await running
 
 
+# OVERLOADED and CONTENTION promise that nothing was done, but the intent is stored and will be finished.
 ANSWERS: list[tuple[Callable[[], Exception], str, str]] = [
     (unavailable, "UNAVAILABLE", "UNAVAILABLE"),
-    (lambda: Refusal("OVERLOADED", "busy", retry_after_seconds=3), "RESOURCE_EXHAUSTED", "OVERLOADED"),
-    (lambda: Refusal("CONTENTION", "busy"), "ABORTED", "CONTENTION"),
+    (lambda: Refusal("OVERLOADED", "busy", retry_after_seconds=3), "UNAVAILABLE", "UNAVAILABLE"),
+    (lambda: Refusal("CONTENTION", "busy"), "UNAVAILABLE", "UNAVAILABLE"),
     (lambda: Refusal("DEADLINE_EXCEEDED", "slow"), "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED"),
     (lambda: RuntimeError("a bug"), "INTERNAL", "INTERNAL"),
     (lambda: Declined(Failure(Reason.ACCOUNT_NOT_FOUND, {"account": "x"})), "INTERNAL", "INTERNAL"),

@@ -296,7 +296,7 @@ async def test_an_account_of_somebody_else_under_this_name_is_a_fault(database: 
 
 
 @asynchronous
-async def test_a_wallet_that_others_keep_changing_is_contention(database: Database) -> None:
+async def test_a_wallet_that_others_keep_changing_is_no_promise_that_nothing_was_done(database: Database) -> None:
     async with scene(database) as s:
         await s.created()
 
@@ -304,7 +304,7 @@ async def test_a_wallet_that_others_keep_changing_is_contention(database: Databa
             await s.store.replace(await s.alice())
 
         s.accounts.before = meddle
-        assert await refused(s.one.changes.set_state(ALICE, Intent.FREEZE)) == "CONTENTION"
+        assert await refused(s.one.changes.set_state(ALICE, Intent.FREEZE)) == "UNAVAILABLE"
 
 
 @asynchronous

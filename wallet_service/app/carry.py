@@ -21,6 +21,9 @@ STEPS_MAX: Final = 20
 USER_CAUSED: Final = frozenset({Reason.UNKNOWN_CURRENCY, Reason.UNKNOWN_TIME_ZONE})
 """What an account can decline at its opening because it knows other standards' editions than we do."""
 
+PROMISE_NO_EFFECT: Final = frozenset({"CONTENTION", "OVERLOADED"})
+"""Reasons by which the contract promises that nothing was done."""
+
 
 class Carrier:
     """Does the steps that the domain's rules ask for."""
@@ -48,9 +51,19 @@ class Carrier:
                 wallet = await self._after_refusal(wallet, step, declined.failure)
             else:
                 wallet = await self._store.replace(lifecycle.taken(wallet)) or await self.reread(wallet)
-        raise Refusal("CONTENTION", "other calls keep changing this wallet; send this one again")
+        raise Refusal("UNAVAILABLE", "other calls keep changing this wallet; send this one again to learn its end")
 
     async def _order(self, wallet: Wallet, step: Step) -> Account:
+        try:
+            return await self._send(wallet, step)
+        except Refusal as refusal:
+            if refusal.reason not in PROMISE_NO_EFFECT:
+                raise
+            # What was asked for is stored and will be done, so nobody may be told that nothing was.
+            text = "what was asked for is on record and will be finished; send this call again to learn its end"
+            raise Refusal("UNAVAILABLE", text, retry_after_seconds=refusal.retry_after_seconds) from refusal
+
+    async def _send(self, wallet: Wallet, step: Step) -> Account:
         match step:
             case OpenAccount():
                 return await self._accounts.open(wallet)
