@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 from psycopg2 import errorcodes
@@ -27,7 +27,20 @@ OUT_OF_SERVICE: Final = (
 )
 """Of a server that became a standby, lacks resources, is being shut down, or has trouble with its machine."""
 ATTEMPTS_MAX: Final = 3
+LOCK_TIMEOUT_MS: Final = 2000
+"""A row that somebody holds for longer must not hold up the few threads that everybody shares. Above PostgreSQL's
+deadlock_timeout (1 s), so that a deadlock is found to be one, and tried again."""
 RETRY_AFTER_SECONDS: Final = 1.0
+
+
+def keepalives(timeout_ms: int) -> dict[str, Any]:
+    """Options of a connection: a database host that vanished without a word is noticed within seconds."""
+    return {
+        "keepalives_idle": 5,
+        "keepalives_interval": 1,
+        "keepalives_count": 3,
+        "tcp_user_timeout": timeout_ms + 1000,
+    }
 
 
 class Database:
@@ -37,18 +50,21 @@ class Database:
         timeout_ms = int(settings.statement_timeout_seconds * 1000)
         self.engine = create_engine(
             settings.sqlalchemy_url(),
-            pool_size=settings.read_threads,
+            pool_size=settings.read_threads + 1,  # one for ping
             max_overflow=0,
             pool_pre_ping=True,
             connect_args={
                 "application_name": application_name,
                 "connect_timeout": 5,
-                # Half of it, or the statement's own timeout always comes first and nobody is told of the lock.
-                "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={timeout_ms // 2}"
+                "target_session_attrs": "read-write",
+                # At most half of the statement's own, or that always comes first and nobody is told of the lock.
+                "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={min(timeout_ms // 2, LOCK_TIMEOUT_MS)}"
                 f" -c idle_in_transaction_session_timeout={timeout_ms}",
+                **keepalives(timeout_ms),
             },
         )
         self._threads = ThreadPoolExecutor(settings.read_threads, thread_name_prefix="database")
+        self._ping_thread = ThreadPoolExecutor(1, thread_name_prefix="database-ping")
         self._places = threading.BoundedSemaphore(settings.read_threads + settings.read_queue_length)
 
     async def run(self, work: Callable[[Connection], T]) -> T:
@@ -83,18 +99,21 @@ class Database:
         raise AssertionError("unreachable")  # pragma: no cover
 
     async def ping(self) -> None:
-        """Raises Refusal when the database does not answer. A full queue is no such sign: a process that was taken out
-        for it would leave its load to the others, and all would go one after the other."""
-        try:
-            await self.run(lambda connection: connection.execute(text("SELECT 1")))
-        except Refusal as refusal:
-            if refusal.reason != "OVERLOADED":
-                raise
+        """Raises Refusal when the database does not answer, or takes no writes. It has a thread and a connection of its
+        own: a process that was taken out because its threads are busy would leave its load to the others, and all would
+        go one after the other."""
+        await asyncio.get_running_loop().run_in_executor(self._ping_thread, self._attempts, _look)
 
     def close(self) -> None:
         """Waits for what is running, then closes the connections."""
         self._threads.shutdown(wait=True)
+        self._ping_thread.shutdown(wait=True)
         self.engine.dispose()
+
+
+def _look(connection: Connection) -> None:
+    if connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on":
+        raise Refusal("UNAVAILABLE", "the database is read-only")
 
 
 def _refusal(error: DBAPIError, state: str | None) -> Exception:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg2
 import pytest
 from psycopg2 import errorcodes
 from pydantic import SecretStr
@@ -183,3 +184,21 @@ async def test_what_stays_in_conflict_is_given_up(database: Database) -> None:
     async with connected(database) as connections:
         assert (await refused(connections.run(conflict))).reason == "CONTENTION"
     assert tried == module.ATTEMPTS_MAX
+
+
+@asynchronous
+async def test_a_database_that_takes_no_writes_does_not_make_ready(database: Database) -> None:
+    name = urlsplit(database.owner_dsn).path.removeprefix("/")
+    owner = psycopg2.connect(database.owner_dsn)
+    owner.autocommit = True
+    async with connected(database) as connections:
+        await connections.ping()
+        with owner.cursor() as cursor:
+            cursor.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        connections.engine.dispose()
+        assert (await refused(connections.ping())).reason == "UNAVAILABLE"
+        with owner.cursor() as cursor:
+            cursor.execute("SET transaction_read_only = off")
+            cursor.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+        await connections.ping()
+    owner.close()
