@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
+import structlog
 from specie.transaction.v1 import (
     add_AccountServiceServicer_to_server,
     add_TransactionServiceServicer_to_server,
@@ -13,6 +14,7 @@ from specie.transaction.v1 import (
 from service_kit.database import Database
 from service_kit.server import Application
 from service_kit.server import serve as serve_application
+from service_kit.status import Refusal
 from transaction_service.adapters.accounts import SqlAccounts
 from transaction_service.adapters.posting_store import PostgresPostingStore
 from transaction_service.adapters.reader import SqlLedgerReader
@@ -24,6 +26,11 @@ from transaction_service.rpc.transaction_servicer import TransactionServicer
 from transaction_service.settings import TransactionSettings
 
 WATCH_SECONDS: Final = 1.0
+LANE_PATIENCE: Final = 3
+"""So many times the statement timeout a group may take: to lock, to write, and once more after a conflict or a lost
+connection it takes less."""
+
+log = structlog.stdlib.get_logger()
 
 
 async def serve(settings: TransactionSettings) -> None:
@@ -40,10 +47,20 @@ def build(settings: TransactionSettings) -> Application:
     lanes = [start_lane(queue, settings, asyncio.get_running_loop()) for _ in range(settings.lanes)]
     servicer, internal = TransactionServicer(queue, reader, accounts), AccountServicer(accounts)
 
+    patience = LANE_PATIENCE * settings.statement_timeout_seconds
+
+    async def check() -> None:
+        """The server's own time limits do not end a wait for a server that has stopped answering."""
+        await database.ping()
+        if any(lane.busy_seconds > patience for lane in lanes):
+            raise Refusal("UNAVAILABLE", "a posting lane waits for an answer of PostgreSQL that does not come")
+
     async def close() -> None:
         queue.close()
         for lane in lanes:
-            await asyncio.to_thread(lane.join)
+            await asyncio.to_thread(lane.join, patience)
+            if lane.running:
+                log.error("lane_abandoned", seconds=patience)
         await asyncio.to_thread(database.close)
 
     return Application(
@@ -51,7 +68,7 @@ def build(settings: TransactionSettings) -> Application:
             "specie.transaction.v1.TransactionService": partial(add_TransactionServiceServicer_to_server, servicer),
             "specie.transaction.v1.AccountService": partial(add_AccountServiceServicer_to_server, internal),
         },
-        check=database.ping,
+        check=check,
         background=(partial(watch, lanes),),
         close=close,
     )

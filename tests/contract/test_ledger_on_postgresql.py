@@ -378,3 +378,14 @@ def test_a_read_only_server_is_an_outage_and_the_next_server_is_looked_for(ledge
         owner.connection.commit()
     assert code(result) == "LedgerUnavailable"
     assert [code(answer) for answer in ledger.post(transfer(alice, bob, 1))] == ["POSTED"]
+
+
+def test_an_entry_ahead_of_its_account_is_a_broken_ledger_and_no_race(ledger: Ledger, database: Database) -> None:
+    alice, bob = funded(ledger, 100, "alice", "bob")
+    with session(database.owner_dsn) as owner:
+        owner.execute(
+            "INSERT INTO transactions.entry VALUES (%s, 2, gen_random_uuid(), 1, 1, now())", (account_id(alice),)
+        )
+        owner.connection.commit()
+    [result] = ledger.lane.post([transfer(alice, bob, 1)])
+    assert isinstance(result, InvariantViolation)

@@ -14,6 +14,7 @@ from transaction_service.domain.ledger import Book, decide
 from transaction_service.domain.movement import Movement, Outcome
 from transaction_service.ports import Conflict, LockTimeout, StoreUnavailable
 from transaction_service.posting import lane as lane_module
+from transaction_service.posting import metrics
 from transaction_service.posting.lane import PostingLane, Result
 from transaction_service.posting.queue import Expired, PostingQueue, Ticket
 
@@ -217,7 +218,7 @@ def test_callers_get_their_own_answers_in_groups_up_to_the_maximum() -> None:
         assert answers == ["POSTED", "POSTED", "POSTED", "POSTED", "INSUFFICIENT_FUNDS", "INSUFFICIENT_FUNDS"]
         assert store.groups == [["first"], ["10", "20", "30"], ["40", "50"]]
         queue.close()
-        await asyncio.to_thread(lane.join)
+        await asyncio.to_thread(lane.join, 30)
 
     asyncio.run(scenario())
 
@@ -243,7 +244,7 @@ def test_abandoned_and_expired_commands_have_no_effect() -> None:
         assert store.balance("bob") == 9
         assert len(store.memory.transactions) == 2
         queue.close()
-        await asyncio.to_thread(lane.join)
+        await asyncio.to_thread(lane.join, 30)
 
     asyncio.run(scenario())
 
@@ -265,7 +266,7 @@ def test_a_caller_that_goes_away_while_its_command_is_posted_leaves_it_whole() -
         assert again.replayed
         assert store.balance("bob") == 10
         queue.close()
-        await asyncio.to_thread(lane.join)
+        await asyncio.to_thread(lane.join, 30)
 
     asyncio.run(scenario())
 
@@ -281,7 +282,7 @@ def test_what_was_accepted_is_answered_before_the_lane_ends() -> None:
         queue.close()
         assert not store.closed
         gate.opened.set()
-        await asyncio.to_thread(lane.join)
+        await asyncio.to_thread(lane.join, 30)
         assert [code(answer) for answer in await asyncio.gather(*tasks)] == ["POSTED"] * 5
         assert store.closed
 
@@ -298,6 +299,39 @@ def test_an_error_reaches_its_caller_as_an_exception() -> None:
             await queue.post(transfer(amount=10))
         assert code(await queue.post(transfer(amount=11))) == "POSTED"
         queue.close()
-        await asyncio.to_thread(lane.join)
+        await asyncio.to_thread(lane.join, 30)
+
+    asyncio.run(scenario())
+
+
+def test_a_bug_in_the_lane_itself_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its callers are told that the outcome is not known, and the connection goes, with whatever is open on it."""
+    store = a_store()
+    lane = a_lane(store)
+    monkeypatch.setattr(lane, "_open_system_accounts", lambda _names: None)
+    monkeypatch.setattr(metrics, "GROUP_RETRIES", None)
+    store.on_lock = [Conflict()]
+    assert [code(result) for result in lane.post([transfer()])] == ["LedgerUnavailable"]
+    assert store.closed
+    assert [code(result) for result in lane.post([transfer()])] == ["POSTED"]
+
+
+def test_a_lane_tells_for_how_long_it_has_been_at_its_group() -> None:
+    async def scenario() -> None:
+        queue, gate, store = PostingQueue(10), Gate(), a_store()
+        store.on_lock = [gate]
+        lane = a_lane(store, queue)
+        assert lane.busy_seconds == 0
+        lane.start()
+        posting = asyncio.create_task(queue.post(transfer()))
+        await asyncio.to_thread(gate.wait_until_reached)
+        assert lane.busy_seconds > 0
+        queue.close()
+        await asyncio.to_thread(lane.join, 0)
+        assert lane.running
+        gate.opened.set()
+        await posting
+        await asyncio.to_thread(lane.join, 30)
+        assert (lane.running, lane.busy_seconds) == (False, 0)
 
     asyncio.run(scenario())

@@ -14,7 +14,7 @@ import psycopg2.extensions
 import structlog
 from psycopg2 import errorcodes
 
-from service_kit.database import OUT_OF_SERVICE
+from service_kit.database import OUT_OF_SERVICE, keepalives
 from transaction_service.adapters import statements
 from transaction_service.adapters.rows import to_account, to_transaction
 from transaction_service.domain.account import Account
@@ -27,6 +27,9 @@ from transaction_service.ports import Conflict, Locked, LockTimeout, StoreUnavai
 log = structlog.stdlib.get_logger()
 
 RACED: Final = (errorcodes.SERIALIZATION_FAILURE, errorcodes.DEADLOCK_DETECTED, errorcodes.UNIQUE_VIOLATION)
+RACED_CONSTRAINTS: Final = (None, "transaction_pkey")
+"""None: not about a constraint. That an entry or an account is there already is never a race, but a broken ledger."""
+BROKEN: Final = (errorcodes.CHECK_VIOLATION, errorcodes.UNIQUE_VIOLATION)
 HELD: Final = (errorcodes.LOCK_NOT_AVAILABLE, errorcodes.QUERY_CANCELED)
 CONNECT_TIMEOUT_SECONDS: Final = 3
 LOCK_TIMEOUT_MS: Final = 1000
@@ -125,10 +128,8 @@ class PostgresPostingStore:
                 application_name="specie posting lane",
                 options=f"-c statement_timeout={self._timeout_ms} -c lock_timeout={LOCK_TIMEOUT_MS}"
                 f" -c idle_in_transaction_session_timeout={self._timeout_ms}",
-                keepalives_idle=5,
-                keepalives_interval=1,
-                keepalives_count=3,
-                tcp_user_timeout=self._timeout_ms + 1000,
+                target_session_attrs="read-write",
+                **keepalives(self._timeout_ms),
             )
             connection.autocommit = True  # BEGIN and COMMIT stand in the statements, to save round trips
             with connection.cursor() as cursor:
@@ -142,16 +143,17 @@ class PostgresPostingStore:
         state = error.pgcode
         if not self._end():
             return StoreUnavailable(str(error).strip() or type(error).__name__)
-        if state in RACED:
+        if state in RACED and error.diag.constraint_name in RACED_CONSTRAINTS:
             return Conflict(str(error).strip())
         if state in HELD:
             return LockTimeout(str(error).strip())
-        if state == errorcodes.CHECK_VIOLATION:
+        if state in BROKEN:
             return InvariantViolation(str(error).strip())
         if (state or "").startswith(OUT_OF_SERVICE):
             # After a failover the address may lead to another server: look anew next time.
             self.close()
             return StoreUnavailable(str(error).strip())
+        self.close()  # whatever it is, it may lie in what this connection has prepared
         return error
 
     def _end(self) -> bool:
@@ -179,13 +181,13 @@ def _transactions(decided: Iterable[Transaction], now: datetime) -> list[Any]:
         _texts([m.currency for m in movements]),
         _texts([m.description for m in movements]),
         _texts([m.external_reference for m in movements]),
-        _texts([json.dumps(dict(m.labels)) if m.labels else "{}" for m in movements]),
+        _texts([json.dumps(dict(m.labels), ensure_ascii=False) if m.labels else "{}" for m in movements]),
         _texts([m.principal for m in movements]),
         _texts([m.request_id for m in movements]),
         _texts([m.trace_id for m in movements]),
         _plain([m.fingerprint for m in movements]),
         _plain(["NULL" if f is None else f.reason.value for f in failures]),
-        _texts([None if f is None else json.dumps(f.metadata) for f in failures]),
+        _texts([None if f is None else json.dumps(f.metadata, ensure_ascii=False) for f in failures]),
         now,
     ]
 

@@ -5,7 +5,7 @@ the partial indexes of unposted transactions.
 """
 
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -101,7 +101,7 @@ def _of_account(connection: Connection, wanted: TransactionFilter, after: Positi
     if seq_before == INT64_MAX:
         seq_before = posted[0][0] + 1 if posted else 0
     if unposted_after is None:
-        unposted_after = [taken[-1].create_time.isoformat(), LAST_ID]
+        unposted_after = [_time(taken[-1]), LAST_ID]
     return taken, [seq_before, unposted_after]
 
 
@@ -157,7 +157,12 @@ def _newest_first(query: Select[Any], after: Position | None) -> Select[Any]:
 
 
 def _place(found: Transaction) -> Position:
-    return [found.create_time.isoformat(), found.movement.id]
+    return [_time(found), found.movement.id]
+
+
+def _time(found: Transaction) -> str:
+    """In UTC, whatever the zone of the database's session."""
+    return found.create_time.astimezone(UTC).isoformat()
 
 
 def _seq(position: Position) -> int:
@@ -174,6 +179,6 @@ def _time_and_id(position: Position) -> tuple[datetime, str]:
         case [str(time), str(id_)]:
             with suppress(ValueError):
                 parsed = datetime.fromisoformat(time)
-                if parsed.tzinfo is not None:
+                if parsed.utcoffset() == timedelta(0):
                     return parsed, str(UUID(id_))
     raise refused()

@@ -39,6 +39,7 @@ class PostingLane:
         self._group_max = group_max
         self._deliver = deliver
         self._opened: set[str] = set()
+        self._began: float | None = None
         self._thread = threading.Thread(target=self._run, name="posting-lane", daemon=True)
 
     def start(self) -> None:
@@ -49,9 +50,15 @@ class PostingLane:
         """False before the start, after the end of the queue, and when a bug has ended the thread."""
         return self._thread.is_alive()
 
-    def join(self) -> None:
-        """Returns when everything that was taken is answered. Close the queue first."""
-        self._thread.join()
+    @property
+    def busy_seconds(self) -> float:
+        """For how long it has been at its group; 0 when it has none."""
+        began = self._began
+        return 0.0 if began is None else monotonic() - began
+
+    def join(self, timeout_seconds: float) -> None:
+        """Returns when everything that was taken is answered, or when the time is up. Close the queue first."""
+        self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
         while group := self._queue.take(self._group_max):
@@ -64,8 +71,15 @@ class PostingLane:
         """One result for each, in their order. Never raises."""
         if not movements:
             return []
-        started = monotonic()
-        results = self._whole(movements)
+        self._began = started = monotonic()
+        try:
+            results = self._whole(movements)
+        except Exception:
+            # A bug of ours. The lane must go on, and what the group has left behind ends with its connection.
+            log.exception("lane_failed", group_size=len(movements))
+            results = [LedgerUnavailable() for _ in movements]
+            self._store.close()
+        self._began = None
         metrics.GROUP_SECONDS.observe(monotonic() - started)
         metrics.GROUP_SIZE.observe(len(movements))
         return results
