@@ -11,6 +11,8 @@ from service_kit.status import Refusal
 
 PAGE_SIZE_DEFAULT: Final = 50
 PAGE_SIZE_MAX: Final = 1000
+PAGE_BYTES_MAX: Final = 2 * 1024 * 1024
+"""Half of what gRPC clients take by default. A page may have less than was asked for (AIP-158)."""
 _SEAL_BYTES: Final = 8
 
 

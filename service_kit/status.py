@@ -72,8 +72,16 @@ def _as_many_as_fit(violations: Sequence[Violation]) -> list[Violation]:
         left -= len(violation.field.encode()) + len(violation.description.encode())
         if left < 0 and told:
             break
-        told.append(violation if left >= 0 else replace(violation, field=violation.field[:FIELD_LENGTH_MAX] + "..."))
+        told.append(violation if left >= 0 else _cut(violation))
     return told
+
+
+def _cut(violation: Violation) -> Violation:
+    return replace(violation, field=_short(violation.field), description=_short(violation.description))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= FIELD_LENGTH_MAX else text[:FIELD_LENGTH_MAX] + "..."
 
 
 def _codes() -> dict[str, grpc.StatusCode]:

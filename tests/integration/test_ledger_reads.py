@@ -176,3 +176,15 @@ async def test_a_token_of_another_query_is_refused(target: str) -> None:
         for size in (1, 2, 1000):
             again = ListEntriesRequest(wallet=alice, page_token=lines, page_size=size)
             assert (await client.transactions.ListEntries(again)).entries
+
+
+@asynchronous
+async def test_a_page_of_large_transactions_is_cut_to_what_clients_take(target: str) -> None:
+    labels = {f"label{n}": "\N{WAVING HAND SIGN}" * 128 for n in range(64)}  # 33 kB, and 100 of them in a page
+    async with connected(target) as client:
+        alice = await client.open()
+        for _ in range(70):
+            await client.deposit(alice, 1, labels=labels)
+        found = await pages(client, ListTransactionsRequest(wallet=alice, page_size=1000))
+    assert sum(map(len, found)) == 70
+    assert len(found) > 1

@@ -62,5 +62,5 @@ def test_an_empty_setting_does_not_start_either(database: Database, setting: str
     with process(database, free_port(), **{setting: ""}) as started:
         _, log = started.communicate(timeout=PATIENCE_SECONDS)
         assert started.returncode != 0
-        assert setting.lower() in log
+        assert "SPECIE_WALLET_" + setting in log
         assert database.wallet_dsn not in log

@@ -22,7 +22,6 @@ from service_kit import pages
 from tests.kit.postgres import Database
 from tests.kit.wallet_calls import ACTIVE, CLOSED, FROZEN, create, fresh_id, get, update
 from tests.kit.wallets import asynchronous, failed, running_service
-from wallet_service.rpc import conversion
 
 
 @asynchronous
@@ -223,7 +222,7 @@ async def test_a_full_last_page_has_no_next_one(database: Database) -> None:
 async def test_a_page_is_cut_where_it_would_be_too_large_and_nothing_is_lost(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversion, "PAGE_BYTES_MAX", 600)
+    monkeypatch.setattr(pages, "PAGE_BYTES_MAX", 600)
     async with running_service(database) as service:
         owner = f"o-{uuid4()}"
         sizes = [500, 0, 1, 500, 500]  # two that are large by themselves, and what fits between

@@ -85,11 +85,16 @@ class TransactionServicer(TransactionServiceServicer):
             external_reference=request.external_reference,
         )
         after = pages.decode(request.page_token, "transactions", wanted) if request.page_token else None
-        found, end = await self._reader.transactions(wanted, after, pages.page_size(request.page_size))
-        return ListTransactionsResponse(
-            transactions=map(transaction_message, found),
-            next_page_token=pages.encode(end, "transactions", wanted) if end is not None else "",
-        )
+        size = pages.page_size(request.page_size)
+        while True:
+            found, end = await self._reader.transactions(wanted, after, size)
+            answer = ListTransactionsResponse(
+                transactions=map(transaction_message, found),
+                next_page_token=pages.encode(end, "transactions", wanted) if end is not None else "",
+            )
+            if answer.ByteSize() <= pages.PAGE_BYTES_MAX or size == 1:
+                return answer
+            size = max(1, size // 2)
 
     async def ListEntries(self, request: ListEntriesRequest, context: Any) -> ListEntriesResponse:
         account = await self._account(request.wallet)

@@ -19,9 +19,6 @@ from wallet_service.app.changes import Creation
 from wallet_service.app.reading import WalletWithBalance
 from wallet_service.domain.wallet import NAME_PREFIX, Balance, Limits, Particulars, WalletKind, WalletState
 
-PAGE_BYTES_MAX: Final = 2 * 1024 * 1024
-"""A thousand wallets with all their labels would have 12 MB; clients and proxies take 4 by default."""
-
 NAME: Final = re.compile(re.escape(NAME_PREFIX) + "[a-z0-9-]{1,63}")
 
 
@@ -108,7 +105,7 @@ def as_many_as_fit(wallets: list[WalletMessage], end: str) -> tuple[list[WalletM
     size = 0
     for number, wallet in enumerate(wallets):
         size += wallet.ByteSize()
-        if number > 0 and size > PAGE_BYTES_MAX:
+        if number > 0 and size > pages.PAGE_BYTES_MAX:
             return wallets[:number], wallets[number - 1].name
     return wallets, end
 
