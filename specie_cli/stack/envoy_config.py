@@ -17,6 +17,7 @@ LUA = GATEWAY / "edge.lua"
 
 ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
+CEL_FILTER = "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 JSON_TYPE = "application/json"
 ENVOYS_OWN_TEXT = "%LOCAL_REPLY_BODY%"
 ENVOYS_OWN_CAUSE = "%RESPONSE_CODE_DETAILS%"
@@ -89,10 +90,12 @@ class Refusal:
     """specie.type.v1.ErrorReason, without its prefix."""
     message: str
     retry_after_1s: bool = False
+    cause: str | None = None
+    """The row is for these response code details only: a condition in CEL."""
 
     def mapper(self) -> dict[str, object]:
         mapper: dict[str, object] = {
-            "filter": status_is(self.http),
+            "filter": status_is(self.http) if self.cause is None else both(status_is(self.http), is_true(self.cause)),
             "body_format_override": {"json_format": self.status(), "content_type": JSON_TYPE},
         }
         if self.retry_after_1s:
@@ -117,8 +120,23 @@ RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE = 8, 13, 14
 SEND_AGAIN = "the same call with the same request id may be sent again: it happens once and tells what became of it"
 
 REFUSALS = (
-    # Envoy's own text tells which value the transcoder could not read.
-    Refusal(400, INVALID_ARGUMENT, "MALFORMED_REQUEST", f"malformed request: {ENVOYS_OWN_TEXT}"),
+    Refusal(
+        400,
+        INVALID_ARGUMENT,
+        "MALFORMED_REQUEST",
+        "malformed request: the path cannot be read; a name in it may not have an escaped slash",
+        cause="response.code_details == 'path_normalization_failed'",
+    ),
+    # The transcoder tells which value it could not read, and edge.lua what it does not take. Envoy's other texts are
+    # empty, or "Bad Request".
+    Refusal(
+        400,
+        INVALID_ARGUMENT,
+        "MALFORMED_REQUEST",
+        f"malformed request: {ENVOYS_OWN_TEXT}",
+        cause="response.code_details.contains('transcode_failure') || response.code_details == 'lua_response'",
+    ),
+    Refusal(400, INVALID_ARGUMENT, "MALFORMED_REQUEST", f"malformed request: {ENVOYS_OWN_CAUSE}"),
     Refusal(403, PERMISSION_DENIED, "PERMISSION_DENIED", ENVOYS_OWN_TEXT),
     Refusal(404, NOT_FOUND, "UNKNOWN_METHOD", "there is no such call"),
     Refusal(408, DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "the request did not arrive in time"),
@@ -138,17 +156,10 @@ def local_reply_config() -> dict[str, object]:
     """Envoy's mappers: the first that fits shapes the reply."""
     # For gRPC clients the body becomes grpc-message, and Envoy finds the grpc-status by itself. A JSON call also has
     # this content type once the transcoder has been at it, but then Envoy has noted its path.
-    is_grpc = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
-    was_json = {"name": "x-envoy-original-path", "present_match": True}
+    is_grpc: dict[str, object] = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+    was_json: dict[str, object] = {"name": "x-envoy-original-path", "present_match": True}
     grpc = {
-        "filter": {
-            "and_filter": {
-                "filters": [
-                    {"header_filter": {"header": is_grpc}},
-                    {"header_filter": {"header": was_json | {"invert_match": True}}},
-                ]
-            }
-        },
+        "filter": both(has_header(is_grpc), has_header(was_json | {"invert_match": True})),
         "body_format_override": {"text_format_source": {"inline_string": ENVOYS_OWN_TEXT}},
     }
     healthy = {
@@ -164,6 +175,19 @@ def local_reply_config() -> dict[str, object]:
 def status_is(http: int) -> dict[str, object]:
     value = {"default_value": http, "runtime_key": f"specie.local_reply.{http}"}  # Envoy wants a key; nothing sets it
     return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
+
+
+def has_header(header: dict[str, object]) -> dict[str, object]:
+    return {"header_filter": {"header": header}}
+
+
+def is_true(condition: str) -> dict[str, object]:
+    name = "envoy.access_loggers.extension_filters.cel"
+    return {"extension_filter": {"name": name, "typed_config": {"@type": CEL_FILTER, "expression": condition}}}
+
+
+def both(one: dict[str, object], other: dict[str, object]) -> dict[str, object]:
+    return {"and_filter": {"filters": [one, other]}}
 
 
 def main() -> None:

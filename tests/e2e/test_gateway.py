@@ -60,6 +60,21 @@ def test_every_error_is_a_status(
 
 
 @pytest.mark.parametrize(
+    ("path", "headers", "told"),
+    [
+        ("/v1/wallets/a%2Fb", {}, "escaped slash"),
+        ("/v1/wallets", {"x_user_id": "root"}, "unexpected_underscore"),
+        ("/v1/wallets?bogus=1", {}, '"bogus"'),
+        ("/v1/wallets/%ff", {}, "not UTF-8"),
+    ],
+)
+def test_a_malformed_request_is_told_what_is_wrong(stack: Stack, path: str, headers: dict[str, str], told: str) -> None:
+    answer = stack.call("GET", path, headers=headers)
+    assert error_of(answer) == (400, 3, "MALFORMED_REQUEST")
+    assert told in answer.body["message"]
+
+
+@pytest.mark.parametrize(
     "path",
     [
         "/v1/wallets/a?name=wallets/b",
