@@ -147,7 +147,7 @@ class Transaction(_message.Message):
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:
-        """Why it failed: the very Status that the call was answered with. Absent unless FAILED."""
+        """Why it failed: the Status that the call was answered with, without the metadata `replayed`. Absent unless FAILED."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

@@ -65,7 +65,7 @@ class CreateWalletResponse(_message.Message):
     WALLET_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def wallet(self) -> _wallet_pb2.Wallet:
-        """The wallet, ACTIVE, with a balance of 0."""
+        """The wallet: ACTIVE with a balance of 0, or, if the same request created it before, as it is now."""
 
     def __init__(
         self,
@@ -254,7 +254,7 @@ class UpdateWalletRequest(_message.Message):
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Which fields to set: `display_name`, `labels`, `limits`, or `*` for all of them. Empty: those of them that are
-        not empty in `wallet`.
+        not empty in `wallet`. Each is replaced whole: to change one limit, send all of them.
         """
 
     def __init__(

@@ -29,6 +29,10 @@ class WalletServiceStub:
     """Wallets: whose they are, what may be done with them, and what they have. The money itself moves in
     specie.transaction.v1.TransactionService.
 
+    What CreateWallet, UpdateWallet (limits), FreezeWallet, UnfreezeWallet and CloseWallet are asked for is recorded first
+    and then carried out. UNAVAILABLE or DEADLINE_EXCEEDED from them means that it may still be under way: the service
+    finishes it by itself, and the same call again joins it.
+
     Besides the reasons named at each call, every call can fail with INVALID_FIELD, MALFORMED_REQUEST, OVERLOADED,
     DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
     """
@@ -84,6 +88,10 @@ class WalletServiceStub:
 class WalletServiceServicer:
     """Wallets: whose they are, what may be done with them, and what they have. The money itself moves in
     specie.transaction.v1.TransactionService.
+
+    What CreateWallet, UpdateWallet (limits), FreezeWallet, UnfreezeWallet and CloseWallet are asked for is recorded first
+    and then carried out. UNAVAILABLE or DEADLINE_EXCEEDED from them means that it may still be under way: the service
+    finishes it by itself, and the same call again joins it.
 
     Besides the reasons named at each call, every call can fail with INVALID_FIELD, MALFORMED_REQUEST, OVERLOADED,
     DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
@@ -220,6 +228,10 @@ def add_WalletServiceServicer_to_server(servicer, server):
 class WalletService:
     """Wallets: whose they are, what may be done with them, and what they have. The money itself moves in
     specie.transaction.v1.TransactionService.
+
+    What CreateWallet, UpdateWallet (limits), FreezeWallet, UnfreezeWallet and CloseWallet are asked for is recorded first
+    and then carried out. UNAVAILABLE or DEADLINE_EXCEEDED from them means that it may still be under way: the service
+    finishes it by itself, and the same call again joins it.
 
     Besides the reasons named at each call, every call can fail with INVALID_FIELD, MALFORMED_REQUEST, OVERLOADED,
     DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).

@@ -30,6 +30,10 @@ class WalletServiceStub:
     """Wallets: whose they are, what may be done with them, and what they have. The money itself moves in
     specie.transaction.v1.TransactionService.
 
+    What CreateWallet, UpdateWallet (limits), FreezeWallet, UnfreezeWallet and CloseWallet are asked for is recorded first
+    and then carried out. UNAVAILABLE or DEADLINE_EXCEEDED from them means that it may still be under way: the service
+    finishes it by itself, and the same call again joins it.
+
     Besides the reasons named at each call, every call can fail with INVALID_FIELD, MALFORMED_REQUEST, OVERLOADED,
     DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
     """
@@ -89,6 +93,10 @@ class WalletServiceAsyncStub(WalletServiceStub):
     """Wallets: whose they are, what may be done with them, and what they have. The money itself moves in
     specie.transaction.v1.TransactionService.
 
+    What CreateWallet, UpdateWallet (limits), FreezeWallet, UnfreezeWallet and CloseWallet are asked for is recorded first
+    and then carried out. UNAVAILABLE or DEADLINE_EXCEEDED from them means that it may still be under way: the service
+    finishes it by itself, and the same call again joins it.
+
     Besides the reasons named at each call, every call can fail with INVALID_FIELD, MALFORMED_REQUEST, OVERLOADED,
     DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
     """
@@ -143,6 +151,10 @@ class WalletServiceAsyncStub(WalletServiceStub):
 class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
     """Wallets: whose they are, what may be done with them, and what they have. The money itself moves in
     specie.transaction.v1.TransactionService.
+
+    What CreateWallet, UpdateWallet (limits), FreezeWallet, UnfreezeWallet and CloseWallet are asked for is recorded first
+    and then carried out. UNAVAILABLE or DEADLINE_EXCEEDED from them means that it may still be under way: the service
+    finishes it by itself, and the same call again joins it.
 
     Besides the reasons named at each call, every call can fail with INVALID_FIELD, MALFORMED_REQUEST, OVERLOADED,
     DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
