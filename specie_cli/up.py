@@ -137,7 +137,10 @@ def _show(stack: LocalStack) -> None:
         table.add_row(f"{name} service (gRPC)", ", ".join(where[name]))  # type: ignore[arg-type]
     table.add_row("PostgreSQL", f"{ports.HOST}:{stack.ports.postgres}, database specie")
     table.add_row("Envoy's admin page", f"http://{ports.HOST}:{stack.ports.admin}")
-    table.add_row("data, logs, passwords", str(stack.data_dir))
+    elsewhere = stack.database_files
+    table.add_row("data, logs, passwords" if elsewhere is None else "logs, passwords", str(stack.data_dir))
+    if elsewhere is not None:
+        table.add_row("data (its user cannot enter the above)", str(elsewhere))
     console = Console(file=sys.stdout)
     console.print(table)
     console.print("Try:", highlight=False)

@@ -64,6 +64,12 @@ class LocalStack:
         return self._directory.path
 
     @property
+    def database_files(self) -> Path | None:
+        """Where the database is when it is not in the data directory: its user could not enter that."""
+        real = self._directory.postgres.resolve()
+        return None if real.parent == self.data_dir.resolve() else real
+
+    @property
     def gateway_url(self) -> str:
         return f"http://{HOST}:{self.ports.gateway}"
 

@@ -64,6 +64,7 @@ def test_data_stays_and_secrets_do_not_show(data_dir: Path) -> None:
         assert len(parts(stack)) == 4
         assert stack.stop() == 0
         printed = stack.output.read_text()
+    assert "data, logs, passwords" in printed
     secrets = list((data_dir / "secrets").iterdir())
     assert {f.name for f in secrets} == {"postgres", "specie_owner", "specie_wallet", "specie_transaction"}
     everything = printed + "".join(log.read_text() for log in (data_dir / "logs").iterdir())
@@ -78,10 +79,11 @@ def test_data_stays_and_secrets_do_not_show(data_dir: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to hand PostgreSQL to another user")
 def test_a_directory_that_only_root_can_enter(data_dir: Path) -> None:
     data_dir.parent.chmod(0o700)
-    for _ in range(2):
-        with running_stack(["--data-dir", str(data_dir)]) as stack:
-            assert stack.stop() == 0
     home = data_dir / "postgresql"
+    for _ in range(2):
+        with running_stack(["--data-dir", str(data_dir)], env={"COLUMNS": "200"}) as stack:
+            assert stack.stop() == 0
+            assert f" {home.resolve()} " in stack.output.read_text()
     assert home.is_symlink()
     assert data_dir.parent.stat().st_mode & 0o777 == 0o700
     target = home.resolve()
