@@ -21,6 +21,10 @@ from wallet_service.settings import WalletSettings
 
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
 SETTINGS: dict[str, type[ServiceSettings]] = {"wallet": WalletSettings, "transaction": TransactionSettings}
+HANDED_ON = re.compile(r"\$\{(\w+):-([^}]*)\}")
+# The gateway and the wallet service are told where one worker is.
+NOT_HANDED_ON = {"workers", "worker_index"}
+FIXED = {"database_dsn", "host", "port", "transaction_target"}
 PASSWORD = re.compile(r"\$\{(SPECIE_\w+_PASSWORD):\?[^}]+\}")
 
 
@@ -31,21 +35,26 @@ def compose() -> dict[str, Any]:
 
 
 def filled(environment: dict[str, str]) -> dict[str, str]:
-    """As Compose fills in the passwords."""
-    return {key: PASSWORD.sub("secret", value) for key, value in environment.items()}
+    """As Compose fills in the passwords and the defaults."""
+    return {key: HANDED_ON.sub(r"\2", PASSWORD.sub("secret", value)) for key, value in environment.items()}
 
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_services_take_these_settings(compose: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     service = compose["services"][f"{name}-service"]
     prefix = f"SPECIE_{name.upper()}_"
-    known = {f"{prefix}{field.upper()}" for field in SETTINGS[name].model_fields}
-    assert set(service["environment"]) <= known
+    fields = SETTINGS[name].model_fields
+    assert set(service["environment"]) == {f"{prefix}{field.upper()}" for field in fields.keys() - NOT_HANDED_ON}
     for key, value in filled(service["environment"]).items():
         monkeypatch.setenv(key, value)
     settings = SETTINGS[name]()
+    for key, value in service["environment"].items():
+        field = key.removeprefix(prefix).lower()
+        if field not in FIXED:
+            assert [named for named, _ in HANDED_ON.findall(value)] == [key]
+            assert getattr(settings, field) == fields[field].default
     assert settings.host == "0.0.0.0"  # noqa: S104 - inside the network of the containers
-    assert settings.port == SETTINGS[name].model_fields["port"].default
+    assert settings.port == fields["port"].default
     assert f"specie_{name}:secret@postgres:5432/specie" in settings.database_dsn.get_secret_value()
     assert service["command"] == ["python", "-m", f"{name}_service"]
     assert (ROOT / f"{name}_service" / "__main__.py").exists()
