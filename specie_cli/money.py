@@ -111,21 +111,23 @@ def entries(
     if json:
         show.as_json(found)
         return
-    show.as_table(
-        ("#", "time", "kind", "counterparty", "amount", "balance", "description"),
+    columns = ["#", "time (UTC)", "kind", "counterparty", "amount", "balance"]
+    rows = [
         [
-            (
-                str(entry.sequence),
-                show.time(entry.post_time),
-                _kind(entry.kind),
-                entry.counterparty,
-                show.money(entry.amount),
-                show.money(entry.balance),
-                entry.description,
-            )
-            for entry in found.entries
-        ],
-    )
+            str(entry.sequence),
+            show.day_and_time(entry.post_time),
+            _kind(entry.kind),
+            entry.counterparty,
+            show.money(entry.amount),
+            show.money(entry.balance),
+        ]
+        for entry in found.entries
+    ]
+    if any(entry.description for entry in found.entries):
+        columns.append("description")
+        for row, entry in zip(rows, found.entries, strict=True):
+            row.append(entry.description)
+    show.as_table(columns, rows)
 
 
 def _show(transaction: Transaction, replayed: bool) -> None:

@@ -9,6 +9,7 @@ from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from iso4217 import Currency
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,7 +22,10 @@ def as_json(message: Message) -> None:
 
 
 def as_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table(*columns)
+    """As narrow as it can be; what is too wide for the terminal goes on in the next line, and nothing is cut."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*map(plain, row))
     Console().print(table)
@@ -52,6 +56,11 @@ def money(amount: Money) -> str:
 
 def time(stamp: Timestamp) -> str:
     return stamp.ToDatetime(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def day_and_time(stamp: Timestamp) -> str:
+    """In UTC, to the second; in a narrow table it breaks at the space."""
+    return f"{stamp.ToDatetime(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def short(enum_name: str, prefix: str) -> str:

@@ -60,6 +60,19 @@ def test_transfer_with_the_same_request_id_happens_once(stack: Stack, wallet: st
     assert [e["amount"]["minorUnits"] for e in entries] == ["-2500"]
 
 
+def test_entries_fit_a_terminal_of_80_columns(stack: Stack, wallet: str) -> None:
+    result = specie("entries", wallet, env={"SPECIE_SERVER": stack.grpc, "COLUMNS": "80"})
+    (entry,) = json.loads(run(stack, "entries", wallet, "--json"))["entries"]
+    day, time = entry["postTime"].split("T")
+    for whole in (day, time[:8], "DEPOSIT", entry["counterparty"], "100.00 USD", "(10000)"):
+        assert whole in result.stdout
+    assert "description" not in result.stdout
+    assert "…" not in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    run(stack, "deposit", wallet, "--amount", "1", "--currency", "USD", "--description", "tip")
+    assert "tip" in run(stack, "entries", wallet)
+
+
 def test_entries_never_send_control_sequences_or_markup_to_the_terminal(stack: Stack, wallet: str) -> None:
     evil = "\x1b[2J[red]paid[/red]"
     run(stack, "deposit", wallet, "--amount", "1", "--currency", "USD", "--description", evil)
