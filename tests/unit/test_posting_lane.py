@@ -304,6 +304,32 @@ def test_an_error_reaches_its_caller_as_an_exception() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(("commands", "group_max", "pauses"), [(8, 100, 0), (9, 100, 1), (9, 9, 0)])
+def test_a_lane_pauses_only_after_a_crowd(
+    commands: int, group_max: int, pauses: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused: list[float] = []
+    monkeypatch.setattr(lane_module, "sleep", paused.append)
+
+    async def scenario() -> None:
+        queue, gate, store = PostingQueue(100), Gate(), a_store()
+        store.on_lock = [gate]
+        lane = a_lane(store, queue, group_max)
+        lane.start()
+        first = asyncio.create_task(queue.post(transfer(amount=1)))
+        await asyncio.to_thread(gate.wait_until_reached)
+        others = [asyncio.create_task(queue.post(transfer(amount=1))) for _ in range(commands)]
+        while len(queue) < commands:
+            await asyncio.sleep(0)
+        gate.opened.set()
+        await asyncio.gather(first, *others)
+        queue.close()
+        await asyncio.to_thread(lane.join, 30)
+
+    asyncio.run(scenario())
+    assert len(paused) == pauses
+
+
 def test_a_bug_in_the_lane_itself_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its callers are told that the outcome is not known, and the connection goes, with whatever is open on it."""
     store = a_store()

@@ -7,7 +7,7 @@ id and answered as stored.
 
 import threading
 from collections.abc import Callable, Sequence
-from time import monotonic
+from time import monotonic, sleep
 from typing import Final
 
 import structlog
@@ -24,6 +24,10 @@ from transaction_service.posting.queue import Contention, Expired, LedgerUnavail
 log = structlog.stdlib.get_logger()
 
 GROUP_ATTEMPTS: Final = 2
+CROWD: Final = 8
+GATHER_SECONDS: Final = 0.003
+"""After a group of more than a crowd a lane pauses that long: many callers are about, and they get to send their next
+commands, which then share one larger group. Under little load nothing waits. See docs/adr/0001."""
 
 Result = Answer | Exception
 Deliver = Callable[[Sequence[tuple[Ticket, Result]]], None]
@@ -65,6 +69,8 @@ class PostingLane:
             waiting = [ticket for ticket in group if not ticket.abandoned()]
             results = dict(zip(map(id, waiting), self.post([t.movement for t in waiting]), strict=True))
             self._deliver([(ticket, results.get(id(ticket), Expired())) for ticket in group])
+            if CROWD < len(group) < self._group_max:
+                sleep(GATHER_SECONDS)
         self._store.close()
 
     def post(self, movements: Sequence[Movement]) -> list[Result]:
