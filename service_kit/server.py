@@ -14,7 +14,6 @@ from typing import Any, Final
 import grpc.aio
 import structlog
 from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
 from service_kit.health import Readiness
@@ -115,6 +114,8 @@ def _register(
         register(server)
     health_pb2_grpc.add_HealthServicer_to_server(readiness.servicer, server)
     if with_reflection:
+        from grpc_reflection.v1alpha import reflection  # noqa: PLC0415 - memory that few processes need
+
         names = (*application.servicers, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
 
