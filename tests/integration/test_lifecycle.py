@@ -249,20 +249,24 @@ async def test_liveness_and_readiness_and_the_services_have_names(service: Servi
     assert health(target, "nobody") == "NOT_FOUND"
 
 
+def _reflection(client: Client) -> Any:  # noqa: ANN401 - the stub's types know only blocking channels
+    make_stub: Any = reflection_pb2_grpc.ServerReflectionStub
+    return make_stub(client.channel).ServerReflectionInfo(timeout=30)
+
+
 async def _services(client: Client) -> set[str]:
-    make_stub: Any = reflection_pb2_grpc.ServerReflectionStub  # its types know only blocking channels
-    asked = ServerReflectionRequest(list_services="")
-    async for answer in make_stub(client.channel).ServerReflectionInfo(iter([asked])):
-        return {service.name for service in answer.list_services_response.service}
-    raise AssertionError
+    call = _reflection(client)
+    await call.write(ServerReflectionRequest(list_services=""))
+    answer = await call.read()
+    call.cancel()
+    return {service.name for service in answer.list_services_response.service}
 
 
 @asynchronous
 async def test_reflection_only_by_setting(service: ServiceProcess, database: Database, tmp_path: Path) -> None:
     async with connected(service.targets[0]) as client:
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await _services(client)
-        assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        # Nothing is sent: a request that meets the end of its call fails in another way, now and then.
+        assert await _reflection(client).code() is grpc.StatusCode.UNIMPLEMENTED
     with transaction_service(database, tmp_path, REFLECTION="true") as open_one:
         async with connected(open_one.targets[0]) as client:
             assert {TRANSACTIONS, ACCOUNTS, "grpc.health.v1.Health"} <= await _services(client)
