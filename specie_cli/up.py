@@ -77,9 +77,10 @@ def up(
     limits = Limits(calls_per_second, calls_per_second_per_client)
     with in_the_foreground(None if ephemeral else data_dir, wish, limits, console) as stack:
         try:
+            _show(stack)
+            # Last, so that who waits for it finds everything printed.
             if ready_file is not None:
                 write_ready_file(ready_file, stack.description())
-            _show(stack)
             stack.watch()
         finally:
             if ready_file is not None:
