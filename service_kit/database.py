@@ -33,6 +33,12 @@ deadlock_timeout (1 s), so that a deadlock is found to be one, and tried again."
 RETRY_AFTER_SECONDS: Final = 1.0
 
 
+def is_out_of_service(state: str | None) -> bool:
+    """Whether this SQLSTATE is about the server, not the statement. A statement's timeout shares a class with shutdowns
+    and says nothing of the server."""
+    return state is not None and state != errorcodes.QUERY_CANCELED and state.startswith(OUT_OF_SERVICE)
+
+
 def keepalives(timeout_ms: int) -> dict[str, Any]:
     """Options of a connection: a database host that vanished without a word is noticed within seconds."""
     return {
@@ -92,7 +98,7 @@ class Database:
             except DBAPIError as error:
                 state = getattr(error.orig, "pgcode", None)
                 log.warning("database_error", sqlstate=state, attempt=attempt, error=type(error.orig).__name__)
-                if (state or "").startswith(OUT_OF_SERVICE):
+                if is_out_of_service(state):
                     self.engine.dispose()  # after a failover the address may lead to another server
                 if state not in RETRYABLE or attempt == ATTEMPTS_MAX:
                     raise _refusal(error, state) from error
@@ -122,7 +128,7 @@ def _refusal(error: DBAPIError, state: str | None) -> Exception:
     if state == errorcodes.QUERY_CANCELED:
         return Refusal("DEADLINE_EXCEEDED", "the database did not answer in time")
     gone = error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError))
-    if gone or (state or "").startswith(OUT_OF_SERVICE):
+    if gone or is_out_of_service(state):
         return Refusal(
             "UNAVAILABLE",
             "the database cannot be reached; send this call again",

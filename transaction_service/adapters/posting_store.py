@@ -11,10 +11,9 @@ from typing import Any, Final
 
 import psycopg2
 import psycopg2.extensions
-import structlog
 from psycopg2 import errorcodes
 
-from service_kit.database import OUT_OF_SERVICE, keepalives
+from service_kit.database import is_out_of_service, keepalives
 from transaction_service.adapters import statements
 from transaction_service.adapters.rows import to_account, to_transaction
 from transaction_service.domain.account import Account
@@ -23,8 +22,6 @@ from transaction_service.domain.identity import account_id
 from transaction_service.domain.ledger import Book
 from transaction_service.domain.movement import Entry, Transaction
 from transaction_service.ports import Conflict, Locked, LockTimeout, StoreUnavailable
-
-log = structlog.stdlib.get_logger()
 
 RACED: Final = (errorcodes.SERIALIZATION_FAILURE, errorcodes.DEADLOCK_DETECTED, errorcodes.UNIQUE_VIOLATION)
 RACED_CONSTRAINTS: Final = (None, "transaction_pkey")
@@ -149,7 +146,7 @@ class PostgresPostingStore:
             return LockTimeout(str(error).strip())
         if state in BROKEN:
             return InvariantViolation(str(error).strip())
-        if (state or "").startswith(OUT_OF_SERVICE):
+        if is_out_of_service(state):
             # After a failover the address may lead to another server: look anew next time.
             self.close()
             return StoreUnavailable(str(error).strip())
