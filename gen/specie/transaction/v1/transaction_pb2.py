@@ -22,12 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from specie.type.v1 import money_pb2 as specie_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'specie/transaction/v1/transaction.proto\x12\x15specie.transaction.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1aspecie/type/v1/money.proto\"\xb1\x04\n\x0bTransaction\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x34\n\x04kind\x18\x02 \x01(\x0e\x32&.specie.transaction.v1.TransactionKind\x12\x36\n\x05state\x18\x03 \x01(\x0e\x32\'.specie.transaction.v1.TransactionState\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x05 \x01(\t\x12%\n\x06\x61mount\x18\x06 \x01(\x0b\x32\x15.specie.type.v1.Money\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x1a\n\x12\x65xternal_reference\x18\x08 \x01(\t\x12>\n\x06labels\x18\t \x03(\x0b\x32..specie.transaction.v1.Transaction.LabelsEntry\x12\x11\n\tprincipal\x18\n \x01(\t\x12\x12\n\nrequest_id\x18\x0b \x01(\t\x12\x10\n\x08trace_id\x18\x0c \x01(\t\x12!\n\x05\x65rror\x18\r \x01(\x0b\x32\x12.google.rpc.Status\x12/\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tpost_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x9d\x02\n\x05\x45ntry\x12\x0e\n\x06wallet\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x13\n\x0btransaction\x18\x03 \x01(\t\x12\x34\n\x04kind\x18\x04 \x01(\x0e\x32&.specie.transaction.v1.TransactionKind\x12\x14\n\x0c\x63ounterparty\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12%\n\x06\x61mount\x18\x07 \x01(\x0b\x32\x15.specie.type.v1.Money\x12&\n\x07\x62\x61lance\x18\x08 \x01(\x0b\x32\x15.specie.type.v1.Money\x12-\n\tpost_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x91\x01\n\x0fTransactionKind\x12 \n\x1cTRANSACTION_KIND_UNSPECIFIED\x10\x00\x12\x1d\n\x19TRANSACTION_KIND_TRANSFER\x10\x01\x12\x1c\n\x18TRANSACTION_KIND_DEPOSIT\x10\x02\x12\x1f\n\x1bTRANSACTION_KIND_WITHDRAWAL\x10\x03*q\n\x10TransactionState\x12!\n\x1dTRANSACTION_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18TRANSACTION_STATE_POSTED\x10\x01\x12\x1c\n\x18TRANSACTION_STATE_FAILED\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'specie/transaction/v1/transaction.proto\x12\x15specie.transaction.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1aspecie/type/v1/money.proto\"\xa3\x06\n\x0bTransaction\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x34\n\x04kind\x18\x02 \x01(\x0e\x32&.specie.transaction.v1.TransactionKind\x12\x36\n\x05state\x18\x03 \x01(\x0e\x32\'.specie.transaction.v1.TransactionState\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x05 \x01(\t\x12%\n\x06\x61mount\x18\x06 \x01(\x0b\x32\x15.specie.type.v1.Money\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\x1a\n\x12\x65xternal_reference\x18\x08 \x01(\t\x12>\n\x06labels\x18\t \x03(\x0b\x32..specie.transaction.v1.Transaction.LabelsEntry\x12\x11\n\tprincipal\x18\n \x01(\t\x12\x12\n\nrequest_id\x18\x0b \x01(\t\x12\x10\n\x08trace_id\x18\x0c \x01(\t\x12!\n\x05\x65rror\x18\r \x01(\x0b\x32\x12.google.rpc.Status\x12/\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tpost_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x03\x66\x65\x65\x18\x10 \x01(\x0b\x32\x15.specie.type.v1.Money\x12\x17\n\x0f\x66\x65\x65_destination\x18\x11 \x01(\t\x12\x30\n\x08postings\x18\x12 \x03(\x0b\x32\x1e.specie.transaction.v1.Posting\x12\x0c\n\x04hold\x18\x13 \x01(\t\x12\x10\n\x08reverses\x18\x14 \x01(\t\x12\x30\n\x0c\x65xecute_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65\x63ide_time\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb9\x01\n\x07Posting\x12\x35\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\x12w\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x15.specie.type.v1.MoneyBP\xe2\x41\x01\x02\xbaHI\xba\x01\x43\n\x0f\x61mount.not_zero\x12\x19must not be 0 minor units\x1a\x15this.minor_units != 0\xc8\x01\x01\"\x9d\x02\n\x05\x45ntry\x12\x0e\n\x06wallet\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x13\n\x0btransaction\x18\x03 \x01(\t\x12\x34\n\x04kind\x18\x04 \x01(\x0e\x32&.specie.transaction.v1.TransactionKind\x12\x14\n\x0c\x63ounterparty\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12%\n\x06\x61mount\x18\x07 \x01(\x0b\x32\x15.specie.type.v1.Money\x12&\n\x07\x62\x61lance\x18\x08 \x01(\x0b\x32\x15.specie.type.v1.Money\x12-\n\tpost_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xc3\x02\n\x0fTransactionKind\x12 \n\x1cTRANSACTION_KIND_UNSPECIFIED\x10\x00\x12\x1d\n\x19TRANSACTION_KIND_TRANSFER\x10\x01\x12\x1c\n\x18TRANSACTION_KIND_DEPOSIT\x10\x02\x12\x1f\n\x1bTRANSACTION_KIND_WITHDRAWAL\x10\x03\x12\x1d\n\x19TRANSACTION_KIND_COMPOUND\x10\x04\x12\x1d\n\x19TRANSACTION_KIND_REVERSAL\x10\x05\x12\x19\n\x15TRANSACTION_KIND_HOLD\x10\x06\x12\x1c\n\x18TRANSACTION_KIND_CAPTURE\x10\x07\x12\x1c\n\x18TRANSACTION_KIND_RELEASE\x10\x08\x12\x1b\n\x17TRANSACTION_KIND_EXPIRY\x10\t*\x90\x01\n\x10TransactionState\x12!\n\x1dTRANSACTION_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18TRANSACTION_STATE_POSTED\x10\x01\x12\x1c\n\x18TRANSACTION_STATE_FAILED\x10\x02\x12\x1d\n\x19TRANSACTION_STATE_PENDING\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,14 +38,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TRANSACTION_LABELSENTRY']._loaded_options = None
   _globals['_TRANSACTION_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_TRANSACTIONKIND']._serialized_start=1005
-  _globals['_TRANSACTIONKIND']._serialized_end=1150
-  _globals['_TRANSACTIONSTATE']._serialized_start=1152
-  _globals['_TRANSACTIONSTATE']._serialized_end=1265
-  _globals['_TRANSACTION']._serialized_start=153
-  _globals['_TRANSACTION']._serialized_end=714
-  _globals['_TRANSACTION_LABELSENTRY']._serialized_start=669
-  _globals['_TRANSACTION_LABELSENTRY']._serialized_end=714
-  _globals['_ENTRY']._serialized_start=717
-  _globals['_ENTRY']._serialized_end=1002
+  _globals['_POSTING'].fields_by_name['account']._loaded_options = None
+  _globals['_POSTING'].fields_by_name['account']._serialized_options = b'\342A\001\002\272H\035r\0332\031^wallets/[a-z0-9-]{1,63}$'
+  _globals['_POSTING'].fields_by_name['amount']._loaded_options = None
+  _globals['_POSTING'].fields_by_name['amount']._serialized_options = b'\342A\001\002\272HI\272\001C\n\017amount.not_zero\022\031must not be 0 minor units\032\025this.minor_units != 0\310\001\001'
+  _globals['_TRANSACTIONKIND']._serialized_start=1497
+  _globals['_TRANSACTIONKIND']._serialized_end=1820
+  _globals['_TRANSACTIONSTATE']._serialized_start=1823
+  _globals['_TRANSACTIONSTATE']._serialized_end=1967
+  _globals['_TRANSACTION']._serialized_start=215
+  _globals['_TRANSACTION']._serialized_end=1018
+  _globals['_TRANSACTION_LABELSENTRY']._serialized_start=973
+  _globals['_TRANSACTION_LABELSENTRY']._serialized_end=1018
+  _globals['_POSTING']._serialized_start=1021
+  _globals['_POSTING']._serialized_end=1206
+  _globals['_ENTRY']._serialized_start=1209
+  _globals['_ENTRY']._serialized_end=1494
 # @@protoc_insertion_point(module_scope)

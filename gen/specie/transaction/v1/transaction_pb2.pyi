@@ -36,6 +36,18 @@ class _TransactionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Trans
     """From the outside world, or a provider's wallet, into a wallet."""
     TRANSACTION_KIND_WITHDRAWAL: _TransactionKind.ValueType  # 3
     """From a wallet to the outside world, or to a provider's wallet."""
+    TRANSACTION_KIND_COMPOUND: _TransactionKind.ValueType  # 4
+    """PostTransaction: any number of postings."""
+    TRANSACTION_KIND_REVERSAL: _TransactionKind.ValueType  # 5
+    """Gives back what another transaction moved, whole or in part."""
+    TRANSACTION_KIND_HOLD: _TransactionKind.ValueType  # 6
+    """PlaceHold: reserves money and moves none."""
+    TRANSACTION_KIND_CAPTURE: _TransactionKind.ValueType  # 7
+    """CaptureHold: moves what a hold reserved."""
+    TRANSACTION_KIND_RELEASE: _TransactionKind.ValueType  # 8
+    """ReleaseHold: frees what a hold reserved and moves no money."""
+    TRANSACTION_KIND_EXPIRY: _TransactionKind.ValueType  # 9
+    """As RELEASE, by the hold's expiry. Its principal is `system/expiry`."""
 
 class TransactionKind(_TransactionKind, metaclass=_TransactionKindEnumTypeWrapper):
     """What kind of movement a transaction is."""
@@ -48,6 +60,18 @@ TRANSACTION_KIND_DEPOSIT: TransactionKind.ValueType  # 2
 """From the outside world, or a provider's wallet, into a wallet."""
 TRANSACTION_KIND_WITHDRAWAL: TransactionKind.ValueType  # 3
 """From a wallet to the outside world, or to a provider's wallet."""
+TRANSACTION_KIND_COMPOUND: TransactionKind.ValueType  # 4
+"""PostTransaction: any number of postings."""
+TRANSACTION_KIND_REVERSAL: TransactionKind.ValueType  # 5
+"""Gives back what another transaction moved, whole or in part."""
+TRANSACTION_KIND_HOLD: TransactionKind.ValueType  # 6
+"""PlaceHold: reserves money and moves none."""
+TRANSACTION_KIND_CAPTURE: TransactionKind.ValueType  # 7
+"""CaptureHold: moves what a hold reserved."""
+TRANSACTION_KIND_RELEASE: TransactionKind.ValueType  # 8
+"""ReleaseHold: frees what a hold reserved and moves no money."""
+TRANSACTION_KIND_EXPIRY: TransactionKind.ValueType  # 9
+"""As RELEASE, by the hold's expiry. Its principal is `system/expiry`."""
 Global___TransactionKind: _TypeAlias = TransactionKind  # noqa: Y015
 
 class _TransactionState:
@@ -59,9 +83,11 @@ class _TransactionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Tran
     TRANSACTION_STATE_UNSPECIFIED: _TransactionState.ValueType  # 0
     """In a filter: any state."""
     TRANSACTION_STATE_POSTED: _TransactionState.ValueType  # 1
-    """The money moved."""
+    """The money moved. For a HOLD, RELEASE or EXPIRY, which move none: it took effect."""
     TRANSACTION_STATE_FAILED: _TransactionState.ValueType  # 2
     """Nothing moved, and never will under this request id."""
+    TRANSACTION_STATE_PENDING: _TransactionState.ValueType  # 3
+    """Stored for good, and to be posted when its time comes: an ASYNC transfer. It becomes POSTED or FAILED."""
 
 class TransactionState(_TransactionState, metaclass=_TransactionStateEnumTypeWrapper):
     """What became of a transaction."""
@@ -69,14 +95,16 @@ class TransactionState(_TransactionState, metaclass=_TransactionStateEnumTypeWra
 TRANSACTION_STATE_UNSPECIFIED: TransactionState.ValueType  # 0
 """In a filter: any state."""
 TRANSACTION_STATE_POSTED: TransactionState.ValueType  # 1
-"""The money moved."""
+"""The money moved. For a HOLD, RELEASE or EXPIRY, which move none: it took effect."""
 TRANSACTION_STATE_FAILED: TransactionState.ValueType  # 2
 """Nothing moved, and never will under this request id."""
+TRANSACTION_STATE_PENDING: TransactionState.ValueType  # 3
+"""Stored for good, and to be posted when its time comes: an ASYNC transfer. It becomes POSTED or FAILED."""
 Global___TransactionState: _TypeAlias = TransactionState  # noqa: Y015
 
 @_typing.final
 class Transaction(_message.Message):
-    """One attempt to move money, successful or not. It never changes once it is POSTED or FAILED."""
+    """One attempt to move money or to reserve it, successful or not. It never changes once it is POSTED or FAILED."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -115,6 +143,13 @@ class Transaction(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     POST_TIME_FIELD_NUMBER: _builtins.int
+    FEE_FIELD_NUMBER: _builtins.int
+    FEE_DESTINATION_FIELD_NUMBER: _builtins.int
+    POSTINGS_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    REVERSES_FIELD_NUMBER: _builtins.int
+    EXECUTE_TIME_FIELD_NUMBER: _builtins.int
+    DECIDE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`transactions/{uuid}`. The uuid is derived from the principal and the request id, so that the same request always
     has the same name.
@@ -124,9 +159,11 @@ class Transaction(_message.Message):
     state: Global___TransactionState.ValueType
     """What became of it."""
     source: _builtins.str
-    """The account that paid: `wallets/{id}`, or `system/cash-{currency}` for the outside world."""
+    """The account that paid: `wallets/{id}`, or `system/cash-{currency}` for the outside world. Empty in a COMPOUND one
+    and in its reversal: see `postings`.
+    """
     destination: _builtins.str
-    """The account that was paid: `wallets/{id}`, or `system/cash-{currency}` for the outside world."""
+    """The account that was paid. As `source`."""
     description: _builtins.str
     """What the caller wrote about it."""
     external_reference: _builtins.str
@@ -137,9 +174,17 @@ class Transaction(_message.Message):
     """The caller's key of exactly-once."""
     trace_id: _builtins.str
     """The x-request-id under which it first arrived."""
+    fee_destination: _builtins.str
+    """The account that was paid the fee."""
+    hold: _builtins.str
+    """The hold that it placed, captured, released or expired. Absent in all others."""
+    reverses: _builtins.str
+    """The transaction that it gives back, whole or in part. Absent unless it is a REVERSAL."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
-        """How much."""
+        """How much was asked for. Absent in a COMPOUND one and in its reversal. In a REVERSAL: what the destination of the
+        original gives back. In a HOLD, CAPTURE, RELEASE or EXPIRY: how much is reserved, captured or free again.
+        """
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -151,11 +196,29 @@ class Transaction(_message.Message):
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was decided."""
+        """When it was asked for and stored."""
 
     @_builtins.property
     def post_time(self) -> _timestamp_pb2.Timestamp:
         """When it moved the money. Absent unless POSTED. Never before the post time of an earlier entry of either account."""
+
+    @_builtins.property
+    def fee(self) -> _money_pb2.Money:
+        """The fee that was asked for with it. Absent without one, and where it came to 0 minor units."""
+
+    @_builtins.property
+    def postings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Posting]:
+        """All of its postings, if they are others than `amount` from `source` to `destination`: with a fee, in a COMPOUND one
+        and in the reversal of such. They sum to 0 in each currency. Those of a FAILED one were asked for and not made.
+        """
+
+    @_builtins.property
+    def execute_time(self) -> _timestamp_pb2.Timestamp:
+        """When an ASYNC transfer was due. Absent in all others."""
+
+    @_builtins.property
+    def decide_time(self) -> _timestamp_pb2.Timestamp:
+        """When it became POSTED or FAILED. Absent while it is PENDING."""
 
     def __init__(
         self,
@@ -175,14 +238,49 @@ class Transaction(_message.Message):
         error: _status_pb2.Status | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         post_time: _timestamp_pb2.Timestamp | None = ...,
+        fee: _money_pb2.Money | None = ...,
+        fee_destination: _builtins.str = ...,
+        postings: _abc.Iterable[Global___Posting] | None = ...,
+        hold: _builtins.str = ...,
+        reverses: _builtins.str = ...,
+        execute_time: _timestamp_pb2.Timestamp | None = ...,
+        decide_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "error", b"error", "post_time", b"post_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "decide_time", b"decide_time", "error", b"error", "execute_time", b"execute_time", "fee", b"fee", "post_time", b"post_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "description", b"description", "destination", b"destination", "error", b"error", "external_reference", b"external_reference", "kind", b"kind", "labels", b"labels", "name", b"name", "post_time", b"post_time", "principal", b"principal", "request_id", b"request_id", "source", b"source", "state", b"state", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "decide_time", b"decide_time", "description", b"description", "destination", b"destination", "error", b"error", "execute_time", b"execute_time", "external_reference", b"external_reference", "fee", b"fee", "fee_destination", b"fee_destination", "hold", b"hold", "kind", b"kind", "labels", b"labels", "name", b"name", "post_time", b"post_time", "postings", b"postings", "principal", b"principal", "request_id", b"request_id", "reverses", b"reverses", "source", b"source", "state", b"state", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Transaction: _TypeAlias = Transaction  # noqa: Y015
+
+@_typing.final
+class Posting(_message.Message):
+    """What one transaction does to one account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    account: _builtins.str
+    """The account's name. In a request: of a wallet."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """What comes (above 0) or goes (below 0), in the account's currency."""
+
+    def __init__(
+        self,
+        *,
+        account: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "amount", b"amount"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Posting: _TypeAlias = Posting  # noqa: Y015
 
 @_typing.final
 class Entry(_message.Message):
@@ -208,7 +306,7 @@ class Entry(_message.Message):
     kind: Global___TransactionKind.ValueType
     """Its kind."""
     counterparty: _builtins.str
-    """The account on the other side."""
+    """The account on the other side. Empty where there is more than one: in a COMPOUND transaction and its reversal."""
     description: _builtins.str
     """What the caller wrote about it."""
     @_builtins.property

@@ -26,11 +26,15 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
+from specie.transaction.v1 import fee_pb2 as specie_dot_transaction_dot_v1_dot_fee__pb2
+from specie.transaction.v1 import hold_calls_pb2 as specie_dot_transaction_dot_v1_dot_hold__calls__pb2
+from specie.transaction.v1 import posting_calls_pb2 as specie_dot_transaction_dot_v1_dot_posting__calls__pb2
 from specie.transaction.v1 import transaction_pb2 as specie_dot_transaction_dot_v1_dot_transaction__pb2
 from specie.type.v1 import money_pb2 as specie_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/specie/transaction/v1/transaction_service.proto\x12\x15specie.transaction.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'specie/transaction/v1/transaction.proto\x1a\x1aspecie/type/v1/money.proto\"\xd2\x04\n\x0fTransferRequest\x12\x34\n\x06source\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\x12\x39\n\x0b\x64\x65stination\x18\x02 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\x12x\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x15.specie.type.v1.MoneyBQ\xe2\x41\x01\x02\xbaHJ\xba\x01\x44\n\x0f\x61mount.positive\x12\x1bmust be above 0 minor units\x1a\x14this.minor_units > 0\xc8\x01\x01\x12)\n\x0b\x64\x65scription\x18\x04 \x01(\tB\x14\xbaH\x11r\x0f\x18\xf4\x03\x32\n^[^\\x00]*$\x12\x39\n\x12\x65xternal_reference\x18\x05 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12\x85\x01\n\x06labels\x18\x06 \x03(\x0b\x32\x32.specie.transaction.v1.TransferRequest.LabelsEntryBA\xbaH>\x9a\x01;\x10@\"\x1br\x19\x32\x17^[a-z][a-z0-9_-]{0,62}$*\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12\x37\n\nrequest_id\x18\x07 \x01(\tB#\xe2\x41\x01\x02\xbaH\x1cr\x1a\x10\x01\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"]\n\x10TransferResponse\x12\x37\n\x0btransaction\x18\x01 \x01(\x0b\x32\".specie.transaction.v1.Transaction\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"\xcc\x04\n\x0e\x44\x65positRequest\x12\x34\n\x06wallet\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\x12x\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x15.specie.type.v1.MoneyBQ\xe2\x41\x01\x02\xbaHJ\xba\x01\x44\n\x0f\x61mount.positive\x12\x1bmust be above 0 minor units\x1a\x14this.minor_units > 0\xc8\x01\x01\x12\x35\n\x08provider\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x1c^(wallets/[a-z0-9-]{1,63})?$\x12\x39\n\x12\x65xternal_reference\x18\x04 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12)\n\x0b\x64\x65scription\x18\x05 \x01(\tB\x14\xbaH\x11r\x0f\x18\xf4\x03\x32\n^[^\\x00]*$\x12\x84\x01\n\x06labels\x18\x06 \x03(\x0b\x32\x31.specie.transaction.v1.DepositRequest.LabelsEntryBA\xbaH>\x9a\x01;\x10@\"\x1br\x19\x32\x17^[a-z][a-z0-9_-]{0,62}$*\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12\x37\n\nrequest_id\x18\x07 \x01(\tB#\xe2\x41\x01\x02\xbaH\x1cr\x1a\x10\x01\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\\\n\x0f\x44\x65positResponse\x12\x37\n\x0btransaction\x18\x01 \x01(\x0b\x32\".specie.transaction.v1.Transaction\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"\xce\x04\n\x0fWithdrawRequest\x12\x34\n\x06wallet\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\x12x\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x15.specie.type.v1.MoneyBQ\xe2\x41\x01\x02\xbaHJ\xba\x01\x44\n\x0f\x61mount.positive\x12\x1bmust be above 0 minor units\x1a\x14this.minor_units > 0\xc8\x01\x01\x12\x35\n\x08provider\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x1c^(wallets/[a-z0-9-]{1,63})?$\x12\x39\n\x12\x65xternal_reference\x18\x04 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12)\n\x0b\x64\x65scription\x18\x05 \x01(\tB\x14\xbaH\x11r\x0f\x18\xf4\x03\x32\n^[^\\x00]*$\x12\x85\x01\n\x06labels\x18\x06 \x03(\x0b\x32\x32.specie.transaction.v1.WithdrawRequest.LabelsEntryBA\xbaH>\x9a\x01;\x10@\"\x1br\x19\x32\x17^[a-z][a-z0-9_-]{0,62}$*\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12\x37\n\nrequest_id\x18\x07 \x01(\tB#\xe2\x41\x01\x02\xbaH\x1cr\x1a\x10\x01\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"]\n\x10WithdrawResponse\x12\x37\n\x0btransaction\x18\x01 \x01(\x0b\x32\".specie.transaction.v1.Transaction\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"j\n\x15GetTransactionRequest\x12Q\n\x04name\x18\x01 \x01(\tBC\xe2\x41\x01\x02\xbaH<r:28^transactions/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\"Q\n\x16GetTransactionResponse\x12\x37\n\x0btransaction\x18\x01 \x01(\x0b\x32\".specie.transaction.v1.Transaction\"\xad\x04\n\x17ListTransactionsRequest\x12\x33\n\x06wallet\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^(wallets/[a-z0-9-]{1,63})?$\x12@\n\x05state\x18\x02 \x01(\x0e\x32\'.specie.transaction.v1.TransactionStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12>\n\x04kind\x18\x03 \x01(\x0e\x32&.specie.transaction.v1.TransactionKindB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x12\x65xternal_reference\x18\x06 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12\x1a\n\tpage_size\x18\x07 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08:\x87\x01\xbaH\x83\x01\x1a\x80\x01\n\ntime_range\x12!end_time must be after start_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\"m\n\x18ListTransactionsResponse\x12\x38\n\x0ctransactions\x18\x01 \x03(\x0b\x32\".specie.transaction.v1.Transaction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc0\x01\n\x12ListEntriesRequest\x12\x34\n\x06wallet\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\x12:\n\x05order\x18\x02 \x01(\x0e\x32!.specie.transaction.v1.EntryOrderB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"]\n\x13ListEntriesResponse\x12-\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1c.specie.transaction.v1.Entry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"I\n\x11GetBalanceRequest\x12\x34\n\x06wallet\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\">\n\x12GetBalanceResponse\x12(\n\x07\x62\x61lance\x18\x01 \x01(\x0b\x32\x17.specie.type.v1.Balance*e\n\nEntryOrder\x12\x1b\n\x17\x45NTRY_ORDER_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45NTRY_ORDER_OLDEST_FIRST\x10\x01\x12\x1c\n\x18\x45NTRY_ORDER_NEWEST_FIRST\x10\x02\x32\xd9\x07\n\x12TransactionService\x12u\n\x08Transfer\x12&.specie.transaction.v1.TransferRequest\x1a\'.specie.transaction.v1.TransferResponse\"\x18\x82\xd3\xe4\x93\x02\x12\"\r/v1/transfers:\x01*\x12\x83\x01\n\x07\x44\x65posit\x12%.specie.transaction.v1.DepositRequest\x1a&.specie.transaction.v1.DepositResponse\")\x82\xd3\xe4\x93\x02#\"\x1e/v1/{wallet=wallets/*}:deposit:\x01*\x12\x87\x01\n\x08Withdraw\x12&.specie.transaction.v1.WithdrawRequest\x1a\'.specie.transaction.v1.WithdrawResponse\"*\x82\xd3\xe4\x93\x02$\"\x1f/v1/{wallet=wallets/*}:withdraw:\x01*\x12\x90\x01\n\x0eGetTransaction\x12,.specie.transaction.v1.GetTransactionRequest\x1a-.specie.transaction.v1.GetTransactionResponse\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{name=transactions/*}\x12\x8d\x01\n\x10ListTransactions\x12..specie.transaction.v1.ListTransactionsRequest\x1a/.specie.transaction.v1.ListTransactionsResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/transactions\x12\x8c\x01\n\x0bListEntries\x12).specie.transaction.v1.ListEntriesRequest\x1a*.specie.transaction.v1.ListEntriesResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{wallet=wallets/*}/entries\x12\x89\x01\n\nGetBalance\x12(.specie.transaction.v1.GetBalanceRequest\x1a).specie.transaction.v1.GetBalanceResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{wallet=wallets/*}/balanceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/specie/transaction/v1/transaction_service.proto\x12\x15specie.transaction.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1fspecie/transaction/v1/fee.proto\x1a&specie/transaction/v1/hold_calls.proto\x1a)specie/transaction/v1/posting_calls.proto\x1a\'specie/transaction/v1/transaction.proto\x1a\x1aspecie/type/v1/money.proto\"\xca\x07\n\x0fTransferRequest\x12\x34\n\x06source\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\x12\x39\n\x0b\x64\x65stination\x18\x02 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\x12x\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x15.specie.type.v1.MoneyBQ\xe2\x41\x01\x02\xbaHJ\xba\x01\x44\n\x0f\x61mount.positive\x12\x1bmust be above 0 minor units\x1a\x14this.minor_units > 0\xc8\x01\x01\x12)\n\x0b\x64\x65scription\x18\x04 \x01(\tB\x14\xbaH\x11r\x0f\x18\xf4\x03\x32\n^[^\\x00]*$\x12\x39\n\x12\x65xternal_reference\x18\x05 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12\x85\x01\n\x06labels\x18\x06 \x03(\x0b\x32\x32.specie.transaction.v1.TransferRequest.LabelsEntryBA\xbaH>\x9a\x01;\x10@\"\x1br\x19\x32\x17^[a-z][a-z0-9_-]{0,62}$*\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12\x37\n\nrequest_id\x18\x07 \x01(\tB#\xe2\x41\x01\x02\xbaH\x1cr\x1a\x10\x01\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12\'\n\x03\x66\x65\x65\x18\x08 \x01(\x0b\x32\x1a.specie.transaction.v1.Fee\x12;\n\x04mode\x18\t \x01(\x0e\x32#.specie.transaction.v1.TransferModeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x30\n\x0c\x65xecute_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x10\x65xpected_version\x18\x0b \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x00\x88\x01\x01\x12\"\n\x15minimum_balance_after\x18\x0c \x01(\x03H\x01\x88\x01\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:c\xbaH`\x1a^\n\x12\x65xecute_time.async\x12\x1d\x65xecute_time needs mode ASYNC\x1a)!has(this.execute_time) || this.mode == 2B\x13\n\x11_expected_versionB\x18\n\x16_minimum_balance_after\"]\n\x10TransferResponse\x12\x37\n\x0btransaction\x18\x01 \x01(\x0b\x32\".specie.transaction.v1.Transaction\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"w\n\x14\x42\x61tchTransferRequest\x12O\n\ttransfers\x18\x01 \x03(\x0b\x32&.specie.transaction.v1.TransferRequestB\x14\xe2\x41\x01\x02\xbaH\r\x92\x01\n\x08\x01\x10\x88\'\"\x03\xd8\x01\x03\x12\x0e\n\x06\x61tomic\x18\x02 \x01(\x08\"T\n\x15\x42\x61tchTransferResponse\x12;\n\x07results\x18\x01 \x03(\x0b\x32*.specie.transaction.v1.BatchTransferResult\"\x92\x01\n\x13\x42\x61tchTransferResult\x12\x39\n\x0btransaction\x18\x01 \x01(\x0b\x32\".specie.transaction.v1.TransactionH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x42\t\n\x07outcome\"\xcc\x04\n\x0e\x44\x65positRequest\x12\x34\n\x06wallet\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\x12x\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x15.specie.type.v1.MoneyBQ\xe2\x41\x01\x02\xbaHJ\xba\x01\x44\n\x0f\x61mount.positive\x12\x1bmust be above 0 minor units\x1a\x14this.minor_units > 0\xc8\x01\x01\x12\x35\n\x08provider\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x1c^(wallets/[a-z0-9-]{1,63})?$\x12\x39\n\x12\x65xternal_reference\x18\x04 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12)\n\x0b\x64\x65scription\x18\x05 \x01(\tB\x14\xbaH\x11r\x0f\x18\xf4\x03\x32\n^[^\\x00]*$\x12\x84\x01\n\x06labels\x18\x06 \x03(\x0b\x32\x31.specie.transaction.v1.DepositRequest.LabelsEntryBA\xbaH>\x9a\x01;\x10@\"\x1br\x19\x32\x17^[a-z][a-z0-9_-]{0,62}$*\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12\x37\n\nrequest_id\x18\x07 \x01(\tB#\xe2\x41\x01\x02\xbaH\x1cr\x1a\x10\x01\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\\\n\x0f\x44\x65positResponse\x12\x37\n\x0btransaction\x18\x01 \x01(\x0b\x32\".specie.transaction.v1.Transaction\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"\xf7\x04\n\x0fWithdrawRequest\x12\x34\n\x06wallet\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\x12x\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x15.specie.type.v1.MoneyBQ\xe2\x41\x01\x02\xbaHJ\xba\x01\x44\n\x0f\x61mount.positive\x12\x1bmust be above 0 minor units\x1a\x14this.minor_units > 0\xc8\x01\x01\x12\x35\n\x08provider\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x1c^(wallets/[a-z0-9-]{1,63})?$\x12\x39\n\x12\x65xternal_reference\x18\x04 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12)\n\x0b\x64\x65scription\x18\x05 \x01(\tB\x14\xbaH\x11r\x0f\x18\xf4\x03\x32\n^[^\\x00]*$\x12\x85\x01\n\x06labels\x18\x06 \x03(\x0b\x32\x32.specie.transaction.v1.WithdrawRequest.LabelsEntryBA\xbaH>\x9a\x01;\x10@\"\x1br\x19\x32\x17^[a-z][a-z0-9_-]{0,62}$*\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12\x37\n\nrequest_id\x18\x07 \x01(\tB#\xe2\x41\x01\x02\xbaH\x1cr\x1a\x10\x01\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12\'\n\x03\x66\x65\x65\x18\x08 \x01(\x0b\x32\x1a.specie.transaction.v1.Fee\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"]\n\x10WithdrawResponse\x12\x37\n\x0btransaction\x18\x01 \x01(\x0b\x32\".specie.transaction.v1.Transaction\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"j\n\x15GetTransactionRequest\x12Q\n\x04name\x18\x01 \x01(\tBC\xe2\x41\x01\x02\xbaH<r:28^transactions/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\"Q\n\x16GetTransactionResponse\x12\x37\n\x0btransaction\x18\x01 \x01(\x0b\x32\".specie.transaction.v1.Transaction\"\xfa\x04\n\x17ListTransactionsRequest\x12\x33\n\x06wallet\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^(wallets/[a-z0-9-]{1,63})?$\x12@\n\x05state\x18\x02 \x01(\x0e\x32\'.specie.transaction.v1.TransactionStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12>\n\x04kind\x18\x03 \x01(\x0e\x32&.specie.transaction.v1.TransactionKindB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x12\x65xternal_reference\x18\x06 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12\x1a\n\tpage_size\x18\x07 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12K\n\x05label\x18\t \x01(\tB<\xbaH9r7\x18\xc0\x01\x32\x32^([a-z][a-z0-9_-]{0,62}=[^\\x00-\\x1f\\x7f]{0,128})?$:\x87\x01\xbaH\x83\x01\x1a\x80\x01\n\ntime_range\x12!end_time must be after start_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\"m\n\x18ListTransactionsResponse\x12\x38\n\x0ctransactions\x18\x01 \x03(\x0b\x32\".specie.transaction.v1.Transaction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa8\x03\n\x12ListEntriesRequest\x12\x34\n\x06wallet\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\x12:\n\x05order\x18\x02 \x01(\x0e\x32!.specie.transaction.v1.EntryOrderB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:\x87\x01\xbaH\x83\x01\x1a\x80\x01\n\ntime_range\x12!end_time must be after start_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\"]\n\x13ListEntriesResponse\x12-\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1c.specie.transaction.v1.Entry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"x\n\x11GetBalanceRequest\x12\x34\n\x06wallet\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\x12-\n\tread_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\">\n\x12GetBalanceResponse\x12(\n\x07\x62\x61lance\x18\x01 \x01(\x0b\x32\x17.specie.type.v1.Balance\"i\n\x18WatchTransactionsRequest\x12\x33\n\x06wallet\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^(wallets/[a-z0-9-]{1,63})?$\x12\x18\n\x06\x63ursor\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"d\n\x19WatchTransactionsResponse\x12\x37\n\x0btransaction\x18\x01 \x01(\x0b\x32\".specie.transaction.v1.Transaction\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t*^\n\x0cTransferMode\x12\x1d\n\x19TRANSFER_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12TRANSFER_MODE_SYNC\x10\x01\x12\x17\n\x13TRANSFER_MODE_ASYNC\x10\x02*e\n\nEntryOrder\x12\x1b\n\x17\x45NTRY_ORDER_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45NTRY_ORDER_OLDEST_FIRST\x10\x01\x12\x1c\n\x18\x45NTRY_ORDER_NEWEST_FIRST\x10\x02\x32\xe4\x13\n\x12TransactionService\x12u\n\x08Transfer\x12&.specie.transaction.v1.TransferRequest\x1a\'.specie.transaction.v1.TransferResponse\"\x18\x82\xd3\xe4\x93\x02\x12\"\r/v1/transfers:\x01*\x12\x83\x01\n\x07\x44\x65posit\x12%.specie.transaction.v1.DepositRequest\x1a&.specie.transaction.v1.DepositResponse\")\x82\xd3\xe4\x93\x02#\"\x1e/v1/{wallet=wallets/*}:deposit:\x01*\x12\x87\x01\n\x08Withdraw\x12&.specie.transaction.v1.WithdrawRequest\x1a\'.specie.transaction.v1.WithdrawResponse\"*\x82\xd3\xe4\x93\x02$\"\x1f/v1/{wallet=wallets/*}:withdraw:\x01*\x12\x8a\x01\n\rBatchTransfer\x12+.specie.transaction.v1.BatchTransferRequest\x1a,.specie.transaction.v1.BatchTransferResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\"\x13/v1/transfers:batch:\x01*\x12\x8d\x01\n\x0fPostTransaction\x12-.specie.transaction.v1.PostTransactionRequest\x1a..specie.transaction.v1.PostTransactionResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/transactions:\x01*\x12\xa7\x01\n\x12ReverseTransaction\x12\x30.specie.transaction.v1.ReverseTransactionRequest\x1a\x31.specie.transaction.v1.ReverseTransactionResponse\",\x82\xd3\xe4\x93\x02&\"!/v1/{name=transactions/*}:reverse:\x01*\x12\xa3\x01\n\x11\x43\x61ncelTransaction\x12/.specie.transaction.v1.CancelTransactionRequest\x1a\x30.specie.transaction.v1.CancelTransactionResponse\"+\x82\xd3\xe4\x93\x02%\" /v1/{name=transactions/*}:cancel:\x01*\x12t\n\tPlaceHold\x12\'.specie.transaction.v1.PlaceHoldRequest\x1a(.specie.transaction.v1.PlaceHoldResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\"\t/v1/holds:\x01*\x12\x8b\x01\n\x0b\x43\x61ptureHold\x12).specie.transaction.v1.CaptureHoldRequest\x1a*.specie.transaction.v1.CaptureHoldResponse\"%\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/{name=holds/*}:capture:\x01*\x12\x8b\x01\n\x0bReleaseHold\x12).specie.transaction.v1.ReleaseHoldRequest\x1a*.specie.transaction.v1.ReleaseHoldResponse\"%\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/{name=holds/*}:release:\x01*\x12\x85\x01\n\x0cReleaseHolds\x12*.specie.transaction.v1.ReleaseHoldsRequest\x1a+.specie.transaction.v1.ReleaseHoldsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/holds:release:\x01*\x12t\n\x07GetHold\x12%.specie.transaction.v1.GetHoldRequest\x1a&.specie.transaction.v1.GetHoldResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/{name=holds/*}\x12q\n\tListHolds\x12\'.specie.transaction.v1.ListHoldsRequest\x1a(.specie.transaction.v1.ListHoldsResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/holds\x12\x90\x01\n\x0eGetTransaction\x12,.specie.transaction.v1.GetTransactionRequest\x1a-.specie.transaction.v1.GetTransactionResponse\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{name=transactions/*}\x12\x8d\x01\n\x10ListTransactions\x12..specie.transaction.v1.ListTransactionsRequest\x1a/.specie.transaction.v1.ListTransactionsResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/transactions\x12\x8c\x01\n\x0bListEntries\x12).specie.transaction.v1.ListEntriesRequest\x1a*.specie.transaction.v1.ListEntriesResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{wallet=wallets/*}/entries\x12\x89\x01\n\nGetBalance\x12(.specie.transaction.v1.GetBalanceRequest\x1a).specie.transaction.v1.GetBalanceResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{wallet=wallets/*}/balance\x12\x98\x01\n\x11WatchTransactions\x12/.specie.transaction.v1.WatchTransactionsRequest\x1a\x30.specie.transaction.v1.WatchTransactionsResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/transactions:watch0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,6 +57,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRANSFERREQUEST'].fields_by_name['labels']._serialized_options = b'\272H>\232\001;\020@\"\033r\0312\027^[a-z][a-z0-9_-]{0,62}$*\032r\030\030\200\0012\023^[^\\x00-\\x1f\\x7f]*$'
   _globals['_TRANSFERREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_TRANSFERREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\002\272H\034r\032\020\001\030\200\0012\023^[^\\x00-\\x1f\\x7f]*$'
+  _globals['_TRANSFERREQUEST'].fields_by_name['mode']._loaded_options = None
+  _globals['_TRANSFERREQUEST'].fields_by_name['mode']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_TRANSFERREQUEST'].fields_by_name['expected_version']._loaded_options = None
+  _globals['_TRANSFERREQUEST'].fields_by_name['expected_version']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_TRANSFERREQUEST']._loaded_options = None
+  _globals['_TRANSFERREQUEST']._serialized_options = b'\272H`\032^\n\022execute_time.async\022\035execute_time needs mode ASYNC\032)!has(this.execute_time) || this.mode == 2'
+  _globals['_BATCHTRANSFERREQUEST'].fields_by_name['transfers']._loaded_options = None
+  _globals['_BATCHTRANSFERREQUEST'].fields_by_name['transfers']._serialized_options = b'\342A\001\002\272H\r\222\001\n\010\001\020\210\'\"\003\330\001\003'
   _globals['_DEPOSITREQUEST_LABELSENTRY']._loaded_options = None
   _globals['_DEPOSITREQUEST_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_DEPOSITREQUEST'].fields_by_name['wallet']._loaded_options = None
@@ -99,6 +111,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTTRANSACTIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTTRANSACTIONSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTTRANSACTIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\010'
+  _globals['_LISTTRANSACTIONSREQUEST'].fields_by_name['label']._loaded_options = None
+  _globals['_LISTTRANSACTIONSREQUEST'].fields_by_name['label']._serialized_options = b'\272H9r7\030\300\00122^([a-z][a-z0-9_-]{0,62}=[^\\x00-\\x1f\\x7f]{0,128})?$'
   _globals['_LISTTRANSACTIONSREQUEST']._loaded_options = None
   _globals['_LISTTRANSACTIONSREQUEST']._serialized_options = b'\272H\203\001\032\200\001\n\ntime_range\022!end_time must be after start_time\032O!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time'
   _globals['_LISTENTRIESREQUEST'].fields_by_name['wallet']._loaded_options = None
@@ -109,14 +123,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTENTRIESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTENTRIESREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTENTRIESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\010'
+  _globals['_LISTENTRIESREQUEST']._loaded_options = None
+  _globals['_LISTENTRIESREQUEST']._serialized_options = b'\272H\203\001\032\200\001\n\ntime_range\022!end_time must be after start_time\032O!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time'
   _globals['_GETBALANCEREQUEST'].fields_by_name['wallet']._loaded_options = None
   _globals['_GETBALANCEREQUEST'].fields_by_name['wallet']._serialized_options = b'\342A\001\002\272H\035r\0332\031^wallets/[a-z0-9-]{1,63}$'
+  _globals['_WATCHTRANSACTIONSREQUEST'].fields_by_name['wallet']._loaded_options = None
+  _globals['_WATCHTRANSACTIONSREQUEST'].fields_by_name['wallet']._serialized_options = b'\272H r\0362\034^(wallets/[a-z0-9-]{1,63})?$'
+  _globals['_WATCHTRANSACTIONSREQUEST'].fields_by_name['cursor']._loaded_options = None
+  _globals['_WATCHTRANSACTIONSREQUEST'].fields_by_name['cursor']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_TRANSACTIONSERVICE'].methods_by_name['Transfer']._loaded_options = None
   _globals['_TRANSACTIONSERVICE'].methods_by_name['Transfer']._serialized_options = b'\202\323\344\223\002\022\"\r/v1/transfers:\001*'
   _globals['_TRANSACTIONSERVICE'].methods_by_name['Deposit']._loaded_options = None
   _globals['_TRANSACTIONSERVICE'].methods_by_name['Deposit']._serialized_options = b'\202\323\344\223\002#\"\036/v1/{wallet=wallets/*}:deposit:\001*'
   _globals['_TRANSACTIONSERVICE'].methods_by_name['Withdraw']._loaded_options = None
   _globals['_TRANSACTIONSERVICE'].methods_by_name['Withdraw']._serialized_options = b'\202\323\344\223\002$\"\037/v1/{wallet=wallets/*}:withdraw:\001*'
+  _globals['_TRANSACTIONSERVICE'].methods_by_name['BatchTransfer']._loaded_options = None
+  _globals['_TRANSACTIONSERVICE'].methods_by_name['BatchTransfer']._serialized_options = b'\202\323\344\223\002\030\"\023/v1/transfers:batch:\001*'
+  _globals['_TRANSACTIONSERVICE'].methods_by_name['PostTransaction']._loaded_options = None
+  _globals['_TRANSACTIONSERVICE'].methods_by_name['PostTransaction']._serialized_options = b'\202\323\344\223\002\025\"\020/v1/transactions:\001*'
+  _globals['_TRANSACTIONSERVICE'].methods_by_name['ReverseTransaction']._loaded_options = None
+  _globals['_TRANSACTIONSERVICE'].methods_by_name['ReverseTransaction']._serialized_options = b'\202\323\344\223\002&\"!/v1/{name=transactions/*}:reverse:\001*'
+  _globals['_TRANSACTIONSERVICE'].methods_by_name['CancelTransaction']._loaded_options = None
+  _globals['_TRANSACTIONSERVICE'].methods_by_name['CancelTransaction']._serialized_options = b'\202\323\344\223\002%\" /v1/{name=transactions/*}:cancel:\001*'
+  _globals['_TRANSACTIONSERVICE'].methods_by_name['PlaceHold']._loaded_options = None
+  _globals['_TRANSACTIONSERVICE'].methods_by_name['PlaceHold']._serialized_options = b'\202\323\344\223\002\016\"\t/v1/holds:\001*'
+  _globals['_TRANSACTIONSERVICE'].methods_by_name['CaptureHold']._loaded_options = None
+  _globals['_TRANSACTIONSERVICE'].methods_by_name['CaptureHold']._serialized_options = b'\202\323\344\223\002\037\"\032/v1/{name=holds/*}:capture:\001*'
+  _globals['_TRANSACTIONSERVICE'].methods_by_name['ReleaseHold']._loaded_options = None
+  _globals['_TRANSACTIONSERVICE'].methods_by_name['ReleaseHold']._serialized_options = b'\202\323\344\223\002\037\"\032/v1/{name=holds/*}:release:\001*'
+  _globals['_TRANSACTIONSERVICE'].methods_by_name['ReleaseHolds']._loaded_options = None
+  _globals['_TRANSACTIONSERVICE'].methods_by_name['ReleaseHolds']._serialized_options = b'\202\323\344\223\002\026\"\021/v1/holds:release:\001*'
+  _globals['_TRANSACTIONSERVICE'].methods_by_name['GetHold']._loaded_options = None
+  _globals['_TRANSACTIONSERVICE'].methods_by_name['GetHold']._serialized_options = b'\202\323\344\223\002\024\022\022/v1/{name=holds/*}'
+  _globals['_TRANSACTIONSERVICE'].methods_by_name['ListHolds']._loaded_options = None
+  _globals['_TRANSACTIONSERVICE'].methods_by_name['ListHolds']._serialized_options = b'\202\323\344\223\002\013\022\t/v1/holds'
   _globals['_TRANSACTIONSERVICE'].methods_by_name['GetTransaction']._loaded_options = None
   _globals['_TRANSACTIONSERVICE'].methods_by_name['GetTransaction']._serialized_options = b'\202\323\344\223\002\033\022\031/v1/{name=transactions/*}'
   _globals['_TRANSACTIONSERVICE'].methods_by_name['ListTransactions']._loaded_options = None
@@ -125,42 +165,56 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRANSACTIONSERVICE'].methods_by_name['ListEntries']._serialized_options = b'\202\323\344\223\002 \022\036/v1/{wallet=wallets/*}/entries'
   _globals['_TRANSACTIONSERVICE'].methods_by_name['GetBalance']._loaded_options = None
   _globals['_TRANSACTIONSERVICE'].methods_by_name['GetBalance']._serialized_options = b'\202\323\344\223\002 \022\036/v1/{wallet=wallets/*}/balance'
-  _globals['_ENTRYORDER']._serialized_start=3624
-  _globals['_ENTRYORDER']._serialized_end=3725
-  _globals['_TRANSFERREQUEST']._serialized_start=269
-  _globals['_TRANSFERREQUEST']._serialized_end=863
-  _globals['_TRANSFERREQUEST_LABELSENTRY']._serialized_start=818
-  _globals['_TRANSFERREQUEST_LABELSENTRY']._serialized_end=863
-  _globals['_TRANSFERRESPONSE']._serialized_start=865
-  _globals['_TRANSFERRESPONSE']._serialized_end=958
-  _globals['_DEPOSITREQUEST']._serialized_start=961
-  _globals['_DEPOSITREQUEST']._serialized_end=1549
-  _globals['_DEPOSITREQUEST_LABELSENTRY']._serialized_start=818
-  _globals['_DEPOSITREQUEST_LABELSENTRY']._serialized_end=863
-  _globals['_DEPOSITRESPONSE']._serialized_start=1551
-  _globals['_DEPOSITRESPONSE']._serialized_end=1643
-  _globals['_WITHDRAWREQUEST']._serialized_start=1646
-  _globals['_WITHDRAWREQUEST']._serialized_end=2236
-  _globals['_WITHDRAWREQUEST_LABELSENTRY']._serialized_start=818
-  _globals['_WITHDRAWREQUEST_LABELSENTRY']._serialized_end=863
-  _globals['_WITHDRAWRESPONSE']._serialized_start=2238
-  _globals['_WITHDRAWRESPONSE']._serialized_end=2331
-  _globals['_GETTRANSACTIONREQUEST']._serialized_start=2333
-  _globals['_GETTRANSACTIONREQUEST']._serialized_end=2439
-  _globals['_GETTRANSACTIONRESPONSE']._serialized_start=2441
-  _globals['_GETTRANSACTIONRESPONSE']._serialized_end=2522
-  _globals['_LISTTRANSACTIONSREQUEST']._serialized_start=2525
-  _globals['_LISTTRANSACTIONSREQUEST']._serialized_end=3082
-  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_start=3084
-  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_end=3193
-  _globals['_LISTENTRIESREQUEST']._serialized_start=3196
-  _globals['_LISTENTRIESREQUEST']._serialized_end=3388
-  _globals['_LISTENTRIESRESPONSE']._serialized_start=3390
-  _globals['_LISTENTRIESRESPONSE']._serialized_end=3483
-  _globals['_GETBALANCEREQUEST']._serialized_start=3485
-  _globals['_GETBALANCEREQUEST']._serialized_end=3558
-  _globals['_GETBALANCERESPONSE']._serialized_start=3560
-  _globals['_GETBALANCERESPONSE']._serialized_end=3622
-  _globals['_TRANSACTIONSERVICE']._serialized_start=3728
-  _globals['_TRANSACTIONSERVICE']._serialized_end=4713
+  _globals['_TRANSACTIONSERVICE'].methods_by_name['WatchTransactions']._loaded_options = None
+  _globals['_TRANSACTIONSERVICE'].methods_by_name['WatchTransactions']._serialized_options = b'\202\323\344\223\002\030\022\026/v1/transactions:watch'
+  _globals['_TRANSFERMODE']._serialized_start=5103
+  _globals['_TRANSFERMODE']._serialized_end=5197
+  _globals['_ENTRYORDER']._serialized_start=5199
+  _globals['_ENTRYORDER']._serialized_end=5300
+  _globals['_TRANSFERREQUEST']._serialized_start=410
+  _globals['_TRANSFERREQUEST']._serialized_end=1380
+  _globals['_TRANSFERREQUEST_LABELSENTRY']._serialized_start=1187
+  _globals['_TRANSFERREQUEST_LABELSENTRY']._serialized_end=1232
+  _globals['_TRANSFERRESPONSE']._serialized_start=1382
+  _globals['_TRANSFERRESPONSE']._serialized_end=1475
+  _globals['_BATCHTRANSFERREQUEST']._serialized_start=1477
+  _globals['_BATCHTRANSFERREQUEST']._serialized_end=1596
+  _globals['_BATCHTRANSFERRESPONSE']._serialized_start=1598
+  _globals['_BATCHTRANSFERRESPONSE']._serialized_end=1682
+  _globals['_BATCHTRANSFERRESULT']._serialized_start=1685
+  _globals['_BATCHTRANSFERRESULT']._serialized_end=1831
+  _globals['_DEPOSITREQUEST']._serialized_start=1834
+  _globals['_DEPOSITREQUEST']._serialized_end=2422
+  _globals['_DEPOSITREQUEST_LABELSENTRY']._serialized_start=1187
+  _globals['_DEPOSITREQUEST_LABELSENTRY']._serialized_end=1232
+  _globals['_DEPOSITRESPONSE']._serialized_start=2424
+  _globals['_DEPOSITRESPONSE']._serialized_end=2516
+  _globals['_WITHDRAWREQUEST']._serialized_start=2519
+  _globals['_WITHDRAWREQUEST']._serialized_end=3150
+  _globals['_WITHDRAWREQUEST_LABELSENTRY']._serialized_start=1187
+  _globals['_WITHDRAWREQUEST_LABELSENTRY']._serialized_end=1232
+  _globals['_WITHDRAWRESPONSE']._serialized_start=3152
+  _globals['_WITHDRAWRESPONSE']._serialized_end=3245
+  _globals['_GETTRANSACTIONREQUEST']._serialized_start=3247
+  _globals['_GETTRANSACTIONREQUEST']._serialized_end=3353
+  _globals['_GETTRANSACTIONRESPONSE']._serialized_start=3355
+  _globals['_GETTRANSACTIONRESPONSE']._serialized_end=3436
+  _globals['_LISTTRANSACTIONSREQUEST']._serialized_start=3439
+  _globals['_LISTTRANSACTIONSREQUEST']._serialized_end=4073
+  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_start=4075
+  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_end=4184
+  _globals['_LISTENTRIESREQUEST']._serialized_start=4187
+  _globals['_LISTENTRIESREQUEST']._serialized_end=4611
+  _globals['_LISTENTRIESRESPONSE']._serialized_start=4613
+  _globals['_LISTENTRIESRESPONSE']._serialized_end=4706
+  _globals['_GETBALANCEREQUEST']._serialized_start=4708
+  _globals['_GETBALANCEREQUEST']._serialized_end=4828
+  _globals['_GETBALANCERESPONSE']._serialized_start=4830
+  _globals['_GETBALANCERESPONSE']._serialized_end=4892
+  _globals['_WATCHTRANSACTIONSREQUEST']._serialized_start=4894
+  _globals['_WATCHTRANSACTIONSREQUEST']._serialized_end=4999
+  _globals['_WATCHTRANSACTIONSRESPONSE']._serialized_start=5001
+  _globals['_WATCHTRANSACTIONSRESPONSE']._serialized_end=5101
+  _globals['_TRANSACTIONSERVICE']._serialized_start=5303
+  _globals['_TRANSACTIONSERVICE']._serialized_end=7835
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,8 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.rpc import status_pb2 as _status_pb2
+from specie.transaction.v1 import fee_pb2 as _fee_pb2
 from specie.transaction.v1 import transaction_pb2 as _transaction_pb2
 from specie.type.v1 import money_pb2 as _money_pb2
 import builtins as _builtins
@@ -21,6 +23,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _TransferMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TransferModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TransferMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRANSFER_MODE_UNSPECIFIED: _TransferMode.ValueType  # 0
+    """Taken as SYNC."""
+    TRANSFER_MODE_SYNC: _TransferMode.ValueType  # 1
+    """The call returns when the money has moved or the transfer has failed."""
+    TRANSFER_MODE_ASYNC: _TransferMode.ValueType  # 2
+    """The call returns when the transfer is stored; it is posted afterwards."""
+
+class TransferMode(_TransferMode, metaclass=_TransferModeEnumTypeWrapper):
+    """Whether a call waits until the money has moved."""
+
+TRANSFER_MODE_UNSPECIFIED: TransferMode.ValueType  # 0
+"""Taken as SYNC."""
+TRANSFER_MODE_SYNC: TransferMode.ValueType  # 1
+"""The call returns when the money has moved or the transfer has failed."""
+TRANSFER_MODE_ASYNC: TransferMode.ValueType  # 2
+"""The call returns when the transfer is stored; it is posted afterwards."""
+Global___TransferMode: _TypeAlias = TransferMode  # noqa: Y015
 
 class _EntryOrder:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -79,6 +105,11 @@ class TransferRequest(_message.Message):
     EXTERNAL_REFERENCE_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    FEE_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    EXECUTE_TIME_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
+    MINIMUM_BALANCE_AFTER_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """The wallet that pays."""
     destination: _builtins.str
@@ -91,6 +122,14 @@ class TransferRequest(_message.Message):
     """The key of exactly-once: 1 to 128 characters, none of them a control character. Empty: the header
     `idempotency-key`, which then is required.
     """
+    mode: Global___TransferMode.ValueType
+    """Whether the call waits until the money has moved."""
+    expected_version: _builtins.int
+    """Only if the source has this version (Balance) when it is posted, else VERSION_MISMATCH. Absent: at any version."""
+    minimum_balance_after: _builtins.int
+    """Only if the source has at least this many minor units available afterwards, else BALANCE_BELOW_MINIMUM. Absent: as
+    its floor allows.
+    """
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """How much: 1 to 2^63 - 1 minor units of the currency of both wallets."""
@@ -100,6 +139,14 @@ class TransferRequest(_message.Message):
         """Up to 64 labels of the caller's own. Keys: a letter `a-z`, then up to 62 of `a-z`, `0-9`, `_` and `-`. Values: up
         to 128 characters.
         """
+
+    @_builtins.property
+    def fee(self) -> _fee_pb2.Fee:
+        """What the transfer costs. Absent: nothing."""
+
+    @_builtins.property
+    def execute_time(self) -> _timestamp_pb2.Timestamp:
+        """When an ASYNC transfer is to be posted: not before this time. In the past or absent: at once."""
 
     def __init__(
         self,
@@ -111,12 +158,24 @@ class TransferRequest(_message.Message):
         external_reference: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         request_id: _builtins.str = ...,
+        fee: _fee_pb2.Fee | None = ...,
+        mode: Global___TransferMode.ValueType = ...,
+        execute_time: _timestamp_pb2.Timestamp | None = ...,
+        expected_version: _builtins.int | None = ...,
+        minimum_balance_after: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "_minimum_balance_after", b"_minimum_balance_after", "amount", b"amount", "execute_time", b"execute_time", "expected_version", b"expected_version", "fee", b"fee", "minimum_balance_after", b"minimum_balance_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "description", b"description", "destination", b"destination", "external_reference", b"external_reference", "labels", b"labels", "request_id", b"request_id", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "_minimum_balance_after", b"_minimum_balance_after", "amount", b"amount", "description", b"description", "destination", b"destination", "execute_time", b"execute_time", "expected_version", b"expected_version", "external_reference", b"external_reference", "fee", b"fee", "labels", b"labels", "minimum_balance_after", b"minimum_balance_after", "mode", b"mode", "request_id", b"request_id", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expected_version: _TypeAlias = _typing.Literal["expected_version"]  # noqa: Y015
+    _WhichOneofArgType__expected_version: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version"]  # noqa: Y015
+    _WhichOneofReturnType__minimum_balance_after: _TypeAlias = _typing.Literal["minimum_balance_after"]  # noqa: Y015
+    _WhichOneofArgType__minimum_balance_after: _TypeAlias = _typing.Literal["_minimum_balance_after", b"_minimum_balance_after"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_version) -> _WhichOneofReturnType__expected_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum_balance_after) -> _WhichOneofReturnType__minimum_balance_after | None: ...
 
 Global___TransferRequest: _TypeAlias = TransferRequest  # noqa: Y015
 
@@ -132,7 +191,7 @@ class TransferResponse(_message.Message):
     """Whether this very request had been answered before."""
     @_builtins.property
     def transaction(self) -> _transaction_pb2.Transaction:
-        """The transaction, POSTED."""
+        """The transaction: POSTED, or PENDING with mode ASYNC."""
 
     def __init__(
         self,
@@ -147,6 +206,94 @@ class TransferResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TransferResponse: _TypeAlias = TransferResponse  # noqa: Y015
+
+@_typing.final
+class BatchTransferRequest(_message.Message):
+    """The request of BatchTransfer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFERS_FIELD_NUMBER: _builtins.int
+    ATOMIC_FIELD_NUMBER: _builtins.int
+    atomic: _builtins.bool
+    """All of them or none."""
+    @_builtins.property
+    def transfers(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransferRequest]:
+        """1 to 5,000 transfers. What is wrong with one of them is that item's error, not the call's."""
+
+    def __init__(
+        self,
+        *,
+        transfers: _abc.Iterable[Global___TransferRequest] | None = ...,
+        atomic: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["atomic", b"atomic", "transfers", b"transfers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchTransferRequest: _TypeAlias = BatchTransferRequest  # noqa: Y015
+
+@_typing.final
+class BatchTransferResponse(_message.Message):
+    """The response of BatchTransfer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchTransferResult]:
+        """An outcome for each transfer, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___BatchTransferResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchTransferResponse: _TypeAlias = BatchTransferResponse  # noqa: Y015
+
+@_typing.final
+class BatchTransferResult(_message.Message):
+    """What became of one transfer of a batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSACTION_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    replayed: _builtins.bool
+    """Whether this very request had been answered before."""
+    @_builtins.property
+    def transaction(self) -> _transaction_pb2.Transaction:
+        """The transaction: POSTED, or PENDING with mode ASYNC."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Why there is none: what Transfer would have been answered with."""
+
+    def __init__(
+        self,
+        *,
+        transaction: _transaction_pb2.Transaction | None = ...,
+        error: _status_pb2.Status | None = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "transaction", b"transaction"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "replayed", b"replayed", "transaction", b"transaction"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["transaction", "error"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___BatchTransferResult: _TypeAlias = BatchTransferResult  # noqa: Y015
 
 @_typing.final
 class DepositRequest(_message.Message):
@@ -279,6 +426,7 @@ class WithdrawRequest(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    FEE_FIELD_NUMBER: _builtins.int
     wallet: _builtins.str
     """The wallet that pays."""
     provider: _builtins.str
@@ -297,6 +445,10 @@ class WithdrawRequest(_message.Message):
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """As in TransferRequest."""
 
+    @_builtins.property
+    def fee(self) -> _fee_pb2.Fee:
+        """What the withdrawal costs. Absent: nothing."""
+
     def __init__(
         self,
         *,
@@ -307,10 +459,11 @@ class WithdrawRequest(_message.Message):
         description: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         request_id: _builtins.str = ...,
+        fee: _fee_pb2.Fee | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "fee", b"fee"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "description", b"description", "external_reference", b"external_reference", "labels", b"labels", "provider", b"provider", "request_id", b"request_id", "wallet", b"wallet"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "description", b"description", "external_reference", b"external_reference", "fee", b"fee", "labels", b"labels", "provider", b"provider", "request_id", b"request_id", "wallet", b"wallet"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -404,8 +557,9 @@ class ListTransactionsRequest(_message.Message):
     EXTERNAL_REFERENCE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
     wallet: _builtins.str
-    """Only transactions that name this wallet as source or destination. Empty: of every account."""
+    """Only transactions that name this wallet, in whatever part. Empty: of every account."""
     state: _transaction_pb2.TransactionState.ValueType
     """Only transactions in this state."""
     kind: _transaction_pb2.TransactionKind.ValueType
@@ -416,13 +570,15 @@ class ListTransactionsRequest(_message.Message):
     """How many transactions a page has at most. 0: 50. More than 1000 is taken as 1000 (AIP-158)."""
     page_token: _builtins.str
     """The `next_page_token` of the page before, with the same filters. Empty: the first page."""
+    label: _builtins.str
+    """Only transactions with this label, as `key=value`. Empty: any."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """Only transactions created at this time or later."""
+        """Only transactions decided at this time or later, or PENDING and created then."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """Only transactions created before this time. Must be after `start_time`."""
+        """Only transactions decided before this time, or PENDING and created then. Must be after `start_time`."""
 
     def __init__(
         self,
@@ -435,10 +591,11 @@ class ListTransactionsRequest(_message.Message):
         external_reference: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        label: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "external_reference", b"external_reference", "kind", b"kind", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time", "state", b"state", "wallet", b"wallet"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "external_reference", b"external_reference", "kind", b"kind", "label", b"label", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time", "state", b"state", "wallet", b"wallet"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -482,6 +639,8 @@ class ListEntriesRequest(_message.Message):
     ORDER_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
     wallet: _builtins.str
     """The wallet's name."""
     order: Global___EntryOrder.ValueType
@@ -490,6 +649,14 @@ class ListEntriesRequest(_message.Message):
     """How many entries a page has at most. 0: 50. More than 1000 is taken as 1000 (AIP-158)."""
     page_token: _builtins.str
     """The `next_page_token` of the page before, with the same wallet and order. Empty: the first page."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Only entries posted at this time or later."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Only entries posted before this time. Must be after `start_time`."""
+
     def __init__(
         self,
         *,
@@ -497,10 +664,12 @@ class ListEntriesRequest(_message.Message):
         order: Global___EntryOrder.ValueType = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["order", b"order", "page_size", b"page_size", "page_token", b"page_token", "wallet", b"wallet"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time", "wallet", b"wallet"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -541,16 +710,22 @@ class GetBalanceRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WALLET_FIELD_NUMBER: _builtins.int
+    READ_TIME_FIELD_NUMBER: _builtins.int
     wallet: _builtins.str
     """The wallet's name."""
+    @_builtins.property
+    def read_time(self) -> _timestamp_pb2.Timestamp:
+        """At which time; not in the future. Absent: now."""
+
     def __init__(
         self,
         *,
         wallet: _builtins.str = ...,
+        read_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["wallet", b"wallet"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time", "wallet", b"wallet"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -565,7 +740,9 @@ class GetBalanceResponse(_message.Message):
     BALANCE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def balance(self) -> _money_pb2.Balance:
-        """What the wallet has."""
+        """What the wallet has. At a `read_time`: the posted amount and the version after the last entry at or before it, which
+        no later posting changes any more; held and available are absent.
+        """
 
     def __init__(
         self,
@@ -579,3 +756,57 @@ class GetBalanceResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetBalanceResponse: _TypeAlias = GetBalanceResponse  # noqa: Y015
+
+@_typing.final
+class WatchTransactionsRequest(_message.Message):
+    """The request of WatchTransactions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WALLET_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    wallet: _builtins.str
+    """Only transactions that name this wallet, in whatever part. Empty: of every account."""
+    cursor: _builtins.str
+    """The `cursor` of the last message that was received. Empty: what happens from now on. `beginning`: everything."""
+    def __init__(
+        self,
+        *,
+        wallet: _builtins.str = ...,
+        cursor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "wallet", b"wallet"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchTransactionsRequest: _TypeAlias = WatchTransactionsRequest  # noqa: Y015
+
+@_typing.final
+class WatchTransactionsResponse(_message.Message):
+    """The response of WatchTransactions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSACTION_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """Where to go on after this message."""
+    @_builtins.property
+    def transaction(self) -> _transaction_pb2.Transaction:
+        """A transaction as it was committed. Absent: nothing has happened."""
+
+    def __init__(
+        self,
+        *,
+        transaction: _transaction_pb2.Transaction | None = ...,
+        cursor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["transaction", b"transaction"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "transaction", b"transaction"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchTransactionsResponse: _TypeAlias = WatchTransactionsResponse  # noqa: Y015

@@ -3,6 +3,8 @@
 import grpc
 import warnings
 
+from specie.transaction.v1 import hold_calls_pb2 as specie_dot_transaction_dot_v1_dot_hold__calls__pb2
+from specie.transaction.v1 import posting_calls_pb2 as specie_dot_transaction_dot_v1_dot_posting__calls__pb2
 from specie.transaction.v1 import transaction_service_pb2 as specie_dot_transaction_dot_v1_dot_transaction__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -60,6 +62,56 @@ class TransactionServiceStub:
                 request_serializer=specie_dot_transaction_dot_v1_dot_transaction__service__pb2.WithdrawRequest.SerializeToString,
                 response_deserializer=specie_dot_transaction_dot_v1_dot_transaction__service__pb2.WithdrawResponse.FromString,
                 _registered_method=True)
+        self.BatchTransfer = channel.unary_unary(
+                '/specie.transaction.v1.TransactionService/BatchTransfer',
+                request_serializer=specie_dot_transaction_dot_v1_dot_transaction__service__pb2.BatchTransferRequest.SerializeToString,
+                response_deserializer=specie_dot_transaction_dot_v1_dot_transaction__service__pb2.BatchTransferResponse.FromString,
+                _registered_method=True)
+        self.PostTransaction = channel.unary_unary(
+                '/specie.transaction.v1.TransactionService/PostTransaction',
+                request_serializer=specie_dot_transaction_dot_v1_dot_posting__calls__pb2.PostTransactionRequest.SerializeToString,
+                response_deserializer=specie_dot_transaction_dot_v1_dot_posting__calls__pb2.PostTransactionResponse.FromString,
+                _registered_method=True)
+        self.ReverseTransaction = channel.unary_unary(
+                '/specie.transaction.v1.TransactionService/ReverseTransaction',
+                request_serializer=specie_dot_transaction_dot_v1_dot_posting__calls__pb2.ReverseTransactionRequest.SerializeToString,
+                response_deserializer=specie_dot_transaction_dot_v1_dot_posting__calls__pb2.ReverseTransactionResponse.FromString,
+                _registered_method=True)
+        self.CancelTransaction = channel.unary_unary(
+                '/specie.transaction.v1.TransactionService/CancelTransaction',
+                request_serializer=specie_dot_transaction_dot_v1_dot_posting__calls__pb2.CancelTransactionRequest.SerializeToString,
+                response_deserializer=specie_dot_transaction_dot_v1_dot_posting__calls__pb2.CancelTransactionResponse.FromString,
+                _registered_method=True)
+        self.PlaceHold = channel.unary_unary(
+                '/specie.transaction.v1.TransactionService/PlaceHold',
+                request_serializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.PlaceHoldRequest.SerializeToString,
+                response_deserializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.PlaceHoldResponse.FromString,
+                _registered_method=True)
+        self.CaptureHold = channel.unary_unary(
+                '/specie.transaction.v1.TransactionService/CaptureHold',
+                request_serializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.CaptureHoldRequest.SerializeToString,
+                response_deserializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.CaptureHoldResponse.FromString,
+                _registered_method=True)
+        self.ReleaseHold = channel.unary_unary(
+                '/specie.transaction.v1.TransactionService/ReleaseHold',
+                request_serializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.ReleaseHoldRequest.SerializeToString,
+                response_deserializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.ReleaseHoldResponse.FromString,
+                _registered_method=True)
+        self.ReleaseHolds = channel.unary_unary(
+                '/specie.transaction.v1.TransactionService/ReleaseHolds',
+                request_serializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.ReleaseHoldsRequest.SerializeToString,
+                response_deserializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.ReleaseHoldsResponse.FromString,
+                _registered_method=True)
+        self.GetHold = channel.unary_unary(
+                '/specie.transaction.v1.TransactionService/GetHold',
+                request_serializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.GetHoldRequest.SerializeToString,
+                response_deserializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.GetHoldResponse.FromString,
+                _registered_method=True)
+        self.ListHolds = channel.unary_unary(
+                '/specie.transaction.v1.TransactionService/ListHolds',
+                request_serializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.ListHoldsRequest.SerializeToString,
+                response_deserializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.ListHoldsResponse.FromString,
+                _registered_method=True)
         self.GetTransaction = channel.unary_unary(
                 '/specie.transaction.v1.TransactionService/GetTransaction',
                 request_serializer=specie_dot_transaction_dot_v1_dot_transaction__service__pb2.GetTransactionRequest.SerializeToString,
@@ -80,6 +132,11 @@ class TransactionServiceStub:
                 request_serializer=specie_dot_transaction_dot_v1_dot_transaction__service__pb2.GetBalanceRequest.SerializeToString,
                 response_deserializer=specie_dot_transaction_dot_v1_dot_transaction__service__pb2.GetBalanceResponse.FromString,
                 _registered_method=True)
+        self.WatchTransactions = channel.unary_stream(
+                '/specie.transaction.v1.TransactionService/WatchTransactions',
+                request_serializer=specie_dot_transaction_dot_v1_dot_transaction__service__pb2.WatchTransactionsRequest.SerializeToString,
+                response_deserializer=specie_dot_transaction_dot_v1_dot_transaction__service__pb2.WatchTransactionsResponse.FromString,
+                _registered_method=True)
 
 
 class TransactionServiceServicer:
@@ -97,11 +154,14 @@ class TransactionServiceServicer:
     """
 
     def Transfer(self, request, context):
-        """Moves money from one wallet to another. When it returns the money has moved for good.
+        """Moves money from one wallet to another. When it returns the money has moved for good; with mode ASYNC the transfer is
+        stored for good and PENDING, and GetTransaction and WatchTransactions tell what becomes of it.
 
         Reasons, in the order in which they are looked for: UNKNOWN_CURRENCY, SAME_WALLET, REQUEST_ID_REUSED,
         SOURCE_NOT_FOUND, DESTINATION_NOT_FOUND, CURRENCY_MISMATCH, SOURCE_CLOSED, SOURCE_FROZEN, DESTINATION_CLOSED,
-        TRANSACTION_LIMIT_EXCEEDED, HOURLY_COUNT_EXCEEDED, DAILY_LIMIT_EXCEEDED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW.
+        VERSION_MISMATCH, TRANSACTION_LIMIT_EXCEEDED, HOURLY_COUNT_EXCEEDED, DAILY_LIMIT_EXCEEDED, INSUFFICIENT_FUNDS,
+        BALANCE_BELOW_MINIMUM, BALANCE_OVERFLOW. With mode ASYNC: TOO_MANY_PENDING; those after REQUEST_ID_REUSED are then
+        looked for when it is posted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,6 +181,115 @@ class TransactionServiceServicer:
         """Takes money out of a wallet to the outside world: to `system/cash-{currency}`, or to the wallet of a provider.
 
         Reasons: as for Transfer, with NOT_A_PROVIDER after DESTINATION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchTransfer(self, request, context):
+        """Up to 5,000 transfers in one call, each with a request id of its own and an outcome of its own, in their order. The
+        same request id twice in a batch is answered as two calls would be. One item's failure touches no other.
+
+        With `atomic`, all of them are posted in one commit or none is: then the call fails with the reason of the first item
+        that fails, and the metadata's `item` is its index. If the ledger's state decided so, that item is stored as FAILED
+        with its reason and the others as FAILED with BATCH_STOPPED. Atomic transfers cannot be ASYNC.
+
+        Reasons of an item: as for Transfer, with INVALID_FIELD for what breaks a rule of TransferRequest. Reasons of the
+        call: INVALID_FIELD for a batch that is empty or above 5,000.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PostTransaction(self, request, context):
+        """Makes 2 to 100 postings at once, all or none: splits, fees, payroll, an exchange of currencies through two wallets of
+        the house. In each currency they must sum to 0. An account may have several; what it may pay is judged by their sum.
+
+        Reasons: INVALID_FIELD for postings that do not sum to 0, then as for Transfer: SOURCE_ for an account that pays,
+        DESTINATION_ for one that is paid.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReverseTransaction(self, request, context):
+        """Gives back what a transaction moved: all that is left of it, or a part. The parts are never more than the original.
+        The fee goes back with all that is left, not with a part. A frozen wallet gives nothing back. Limits of wallets do not
+        bind what is given back.
+
+        Reasons: TRANSACTION_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, NOT_REVERSIBLE, TRANSACTION_NOT_POSTED,
+        NOT_DIVISIBLE, CURRENCY_MISMATCH, ALREADY_REVERSED, REVERSAL_ABOVE_ORIGINAL, SOURCE_CLOSED, SOURCE_FROZEN,
+        DESTINATION_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelTransaction(self, request, context):
+        """Takes back an ASYNC transfer that is still PENDING: it becomes FAILED with TRANSFER_CANCELLED. To cancel one that was
+        cancelled is answered alike.
+
+        Reasons: TRANSACTION_NOT_FOUND, NOT_PENDING.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlaceHold(self, request, context):
+        """Reserves money of a wallet for one that will be paid: what is available falls, what is posted stays. It ends when all
+        of it is captured, when it is released, or when it expires. It counts as a debit against the wallet's limits when it
+        is placed, and not again when it is captured.
+
+        Reasons: UNKNOWN_CURRENCY, SAME_WALLET, REQUEST_ID_REUSED, EXPIRE_TIME_PASSED, then as for Transfer from
+        SOURCE_NOT_FOUND on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CaptureHold(self, request, context):
+        """Moves what a hold reserves, or a part of it, to the hold's destination. May be done several times, until nothing is
+        left; `final` frees what is left after this one.
+
+        Reasons: HOLD_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED,
+        CURRENCY_MISMATCH, CAPTURE_ABOVE_HOLD, SOURCE_FROZEN, DESTINATION_CLOSED, BALANCE_OVERFLOW.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseHold(self, request, context):
+        """Frees what a hold still reserves.
+
+        Reasons: HOLD_NOT_FOUND, REQUEST_ID_REUSED, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseHolds(self, request, context):
+        """Releases up to 1,000 of the OPEN holds that match all of the given filters, the oldest first; at least one filter is
+        required. Needs no request id: a hold is released once. Call it again while `more` is true.
+
+        Reasons: INVALID_FIELD without a filter.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetHold(self, request, context):
+        """Reads one hold.
+
+        Reasons: HOLD_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListHolds(self, request, context):
+        """Lists holds, the newest first.
+
+        Reasons: INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,9 +323,21 @@ class TransactionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetBalance(self, request, context):
-        """Reads what a wallet has.
+        """Reads what a wallet has, or what it had at a time.
 
-        Reasons: WALLET_NOT_FOUND.
+        Reasons: WALLET_NOT_FOUND, INVALID_FIELD for a time to come.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchTransactions(self, request, context):
+        """Follows the transactions in the order of their commits, without a gap: each one that becomes POSTED or FAILED comes
+        once, also when many commit at the same time. A PENDING one may come before. The first message, and one at least every
+        15 seconds while nothing happens, has a cursor and no transaction. To go on after a break, send the last cursor: what
+        came before it does not come again. It ends with UNAVAILABLE when the service stops; go on then from the last cursor.
+
+        Reasons: INVALID_CURSOR, OVERLOADED when as many watch as may.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -180,6 +361,56 @@ def add_TransactionServiceServicer_to_server(servicer, server):
                     request_deserializer=specie_dot_transaction_dot_v1_dot_transaction__service__pb2.WithdrawRequest.FromString,
                     response_serializer=specie_dot_transaction_dot_v1_dot_transaction__service__pb2.WithdrawResponse.SerializeToString,
             ),
+            'BatchTransfer': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchTransfer,
+                    request_deserializer=specie_dot_transaction_dot_v1_dot_transaction__service__pb2.BatchTransferRequest.FromString,
+                    response_serializer=specie_dot_transaction_dot_v1_dot_transaction__service__pb2.BatchTransferResponse.SerializeToString,
+            ),
+            'PostTransaction': grpc.unary_unary_rpc_method_handler(
+                    servicer.PostTransaction,
+                    request_deserializer=specie_dot_transaction_dot_v1_dot_posting__calls__pb2.PostTransactionRequest.FromString,
+                    response_serializer=specie_dot_transaction_dot_v1_dot_posting__calls__pb2.PostTransactionResponse.SerializeToString,
+            ),
+            'ReverseTransaction': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReverseTransaction,
+                    request_deserializer=specie_dot_transaction_dot_v1_dot_posting__calls__pb2.ReverseTransactionRequest.FromString,
+                    response_serializer=specie_dot_transaction_dot_v1_dot_posting__calls__pb2.ReverseTransactionResponse.SerializeToString,
+            ),
+            'CancelTransaction': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelTransaction,
+                    request_deserializer=specie_dot_transaction_dot_v1_dot_posting__calls__pb2.CancelTransactionRequest.FromString,
+                    response_serializer=specie_dot_transaction_dot_v1_dot_posting__calls__pb2.CancelTransactionResponse.SerializeToString,
+            ),
+            'PlaceHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlaceHold,
+                    request_deserializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.PlaceHoldRequest.FromString,
+                    response_serializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.PlaceHoldResponse.SerializeToString,
+            ),
+            'CaptureHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.CaptureHold,
+                    request_deserializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.CaptureHoldRequest.FromString,
+                    response_serializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.CaptureHoldResponse.SerializeToString,
+            ),
+            'ReleaseHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseHold,
+                    request_deserializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.ReleaseHoldRequest.FromString,
+                    response_serializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.ReleaseHoldResponse.SerializeToString,
+            ),
+            'ReleaseHolds': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseHolds,
+                    request_deserializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.ReleaseHoldsRequest.FromString,
+                    response_serializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.ReleaseHoldsResponse.SerializeToString,
+            ),
+            'GetHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHold,
+                    request_deserializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.GetHoldRequest.FromString,
+                    response_serializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.GetHoldResponse.SerializeToString,
+            ),
+            'ListHolds': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHolds,
+                    request_deserializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.ListHoldsRequest.FromString,
+                    response_serializer=specie_dot_transaction_dot_v1_dot_hold__calls__pb2.ListHoldsResponse.SerializeToString,
+            ),
             'GetTransaction': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTransaction,
                     request_deserializer=specie_dot_transaction_dot_v1_dot_transaction__service__pb2.GetTransactionRequest.FromString,
@@ -199,6 +430,11 @@ def add_TransactionServiceServicer_to_server(servicer, server):
                     servicer.GetBalance,
                     request_deserializer=specie_dot_transaction_dot_v1_dot_transaction__service__pb2.GetBalanceRequest.FromString,
                     response_serializer=specie_dot_transaction_dot_v1_dot_transaction__service__pb2.GetBalanceResponse.SerializeToString,
+            ),
+            'WatchTransactions': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchTransactions,
+                    request_deserializer=specie_dot_transaction_dot_v1_dot_transaction__service__pb2.WatchTransactionsRequest.FromString,
+                    response_serializer=specie_dot_transaction_dot_v1_dot_transaction__service__pb2.WatchTransactionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -293,6 +529,276 @@ class TransactionService:
             '/specie.transaction.v1.TransactionService/Withdraw',
             specie_dot_transaction_dot_v1_dot_transaction__service__pb2.WithdrawRequest.SerializeToString,
             specie_dot_transaction_dot_v1_dot_transaction__service__pb2.WithdrawResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchTransfer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/specie.transaction.v1.TransactionService/BatchTransfer',
+            specie_dot_transaction_dot_v1_dot_transaction__service__pb2.BatchTransferRequest.SerializeToString,
+            specie_dot_transaction_dot_v1_dot_transaction__service__pb2.BatchTransferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PostTransaction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/specie.transaction.v1.TransactionService/PostTransaction',
+            specie_dot_transaction_dot_v1_dot_posting__calls__pb2.PostTransactionRequest.SerializeToString,
+            specie_dot_transaction_dot_v1_dot_posting__calls__pb2.PostTransactionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReverseTransaction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/specie.transaction.v1.TransactionService/ReverseTransaction',
+            specie_dot_transaction_dot_v1_dot_posting__calls__pb2.ReverseTransactionRequest.SerializeToString,
+            specie_dot_transaction_dot_v1_dot_posting__calls__pb2.ReverseTransactionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelTransaction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/specie.transaction.v1.TransactionService/CancelTransaction',
+            specie_dot_transaction_dot_v1_dot_posting__calls__pb2.CancelTransactionRequest.SerializeToString,
+            specie_dot_transaction_dot_v1_dot_posting__calls__pb2.CancelTransactionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlaceHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/specie.transaction.v1.TransactionService/PlaceHold',
+            specie_dot_transaction_dot_v1_dot_hold__calls__pb2.PlaceHoldRequest.SerializeToString,
+            specie_dot_transaction_dot_v1_dot_hold__calls__pb2.PlaceHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CaptureHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/specie.transaction.v1.TransactionService/CaptureHold',
+            specie_dot_transaction_dot_v1_dot_hold__calls__pb2.CaptureHoldRequest.SerializeToString,
+            specie_dot_transaction_dot_v1_dot_hold__calls__pb2.CaptureHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/specie.transaction.v1.TransactionService/ReleaseHold',
+            specie_dot_transaction_dot_v1_dot_hold__calls__pb2.ReleaseHoldRequest.SerializeToString,
+            specie_dot_transaction_dot_v1_dot_hold__calls__pb2.ReleaseHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseHolds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/specie.transaction.v1.TransactionService/ReleaseHolds',
+            specie_dot_transaction_dot_v1_dot_hold__calls__pb2.ReleaseHoldsRequest.SerializeToString,
+            specie_dot_transaction_dot_v1_dot_hold__calls__pb2.ReleaseHoldsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/specie.transaction.v1.TransactionService/GetHold',
+            specie_dot_transaction_dot_v1_dot_hold__calls__pb2.GetHoldRequest.SerializeToString,
+            specie_dot_transaction_dot_v1_dot_hold__calls__pb2.GetHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHolds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/specie.transaction.v1.TransactionService/ListHolds',
+            specie_dot_transaction_dot_v1_dot_hold__calls__pb2.ListHoldsRequest.SerializeToString,
+            specie_dot_transaction_dot_v1_dot_hold__calls__pb2.ListHoldsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -401,6 +907,33 @@ class TransactionService:
             '/specie.transaction.v1.TransactionService/GetBalance',
             specie_dot_transaction_dot_v1_dot_transaction__service__pb2.GetBalanceRequest.SerializeToString,
             specie_dot_transaction_dot_v1_dot_transaction__service__pb2.GetBalanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchTransactions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/specie.transaction.v1.TransactionService/WatchTransactions',
+            specie_dot_transaction_dot_v1_dot_transaction__service__pb2.WatchTransactionsRequest.SerializeToString,
+            specie_dot_transaction_dot_v1_dot_transaction__service__pb2.WatchTransactionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

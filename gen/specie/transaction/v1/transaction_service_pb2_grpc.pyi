@@ -5,6 +5,8 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from specie.transaction.v1 import hold_calls_pb2 as _hold_calls_pb2
+from specie.transaction.v1 import posting_calls_pb2 as _posting_calls_pb2
 from specie.transaction.v1 import transaction_service_pb2 as _transaction_service_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -45,11 +47,14 @@ class TransactionServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> TransactionServiceAsyncStub: ...
     Transfer: _grpc.UnaryUnaryMultiCallable[_transaction_service_pb2.TransferRequest, _transaction_service_pb2.TransferResponse]
-    """Moves money from one wallet to another. When it returns the money has moved for good.
+    """Moves money from one wallet to another. When it returns the money has moved for good; with mode ASYNC the transfer is
+    stored for good and PENDING, and GetTransaction and WatchTransactions tell what becomes of it.
 
     Reasons, in the order in which they are looked for: UNKNOWN_CURRENCY, SAME_WALLET, REQUEST_ID_REUSED,
     SOURCE_NOT_FOUND, DESTINATION_NOT_FOUND, CURRENCY_MISMATCH, SOURCE_CLOSED, SOURCE_FROZEN, DESTINATION_CLOSED,
-    TRANSACTION_LIMIT_EXCEEDED, HOURLY_COUNT_EXCEEDED, DAILY_LIMIT_EXCEEDED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW.
+    VERSION_MISMATCH, TRANSACTION_LIMIT_EXCEEDED, HOURLY_COUNT_EXCEEDED, DAILY_LIMIT_EXCEEDED, INSUFFICIENT_FUNDS,
+    BALANCE_BELOW_MINIMUM, BALANCE_OVERFLOW. With mode ASYNC: TOO_MANY_PENDING; those after REQUEST_ID_REUSED are then
+    looked for when it is posted.
     """
     Deposit: _grpc.UnaryUnaryMultiCallable[_transaction_service_pb2.DepositRequest, _transaction_service_pb2.DepositResponse]
     """Brings money from the outside world into a wallet: from `system/cash-{currency}`, or from the wallet of a provider,
@@ -61,6 +66,75 @@ class TransactionServiceStub:
     """Takes money out of a wallet to the outside world: to `system/cash-{currency}`, or to the wallet of a provider.
 
     Reasons: as for Transfer, with NOT_A_PROVIDER after DESTINATION_NOT_FOUND.
+    """
+    BatchTransfer: _grpc.UnaryUnaryMultiCallable[_transaction_service_pb2.BatchTransferRequest, _transaction_service_pb2.BatchTransferResponse]
+    """Up to 5,000 transfers in one call, each with a request id of its own and an outcome of its own, in their order. The
+    same request id twice in a batch is answered as two calls would be. One item's failure touches no other.
+
+    With `atomic`, all of them are posted in one commit or none is: then the call fails with the reason of the first item
+    that fails, and the metadata's `item` is its index. If the ledger's state decided so, that item is stored as FAILED
+    with its reason and the others as FAILED with BATCH_STOPPED. Atomic transfers cannot be ASYNC.
+
+    Reasons of an item: as for Transfer, with INVALID_FIELD for what breaks a rule of TransferRequest. Reasons of the
+    call: INVALID_FIELD for a batch that is empty or above 5,000.
+    """
+    PostTransaction: _grpc.UnaryUnaryMultiCallable[_posting_calls_pb2.PostTransactionRequest, _posting_calls_pb2.PostTransactionResponse]
+    """Makes 2 to 100 postings at once, all or none: splits, fees, payroll, an exchange of currencies through two wallets of
+    the house. In each currency they must sum to 0. An account may have several; what it may pay is judged by their sum.
+
+    Reasons: INVALID_FIELD for postings that do not sum to 0, then as for Transfer: SOURCE_ for an account that pays,
+    DESTINATION_ for one that is paid.
+    """
+    ReverseTransaction: _grpc.UnaryUnaryMultiCallable[_posting_calls_pb2.ReverseTransactionRequest, _posting_calls_pb2.ReverseTransactionResponse]
+    """Gives back what a transaction moved: all that is left of it, or a part. The parts are never more than the original.
+    The fee goes back with all that is left, not with a part. A frozen wallet gives nothing back. Limits of wallets do not
+    bind what is given back.
+
+    Reasons: TRANSACTION_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, NOT_REVERSIBLE, TRANSACTION_NOT_POSTED,
+    NOT_DIVISIBLE, CURRENCY_MISMATCH, ALREADY_REVERSED, REVERSAL_ABOVE_ORIGINAL, SOURCE_CLOSED, SOURCE_FROZEN,
+    DESTINATION_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW.
+    """
+    CancelTransaction: _grpc.UnaryUnaryMultiCallable[_posting_calls_pb2.CancelTransactionRequest, _posting_calls_pb2.CancelTransactionResponse]
+    """Takes back an ASYNC transfer that is still PENDING: it becomes FAILED with TRANSFER_CANCELLED. To cancel one that was
+    cancelled is answered alike.
+
+    Reasons: TRANSACTION_NOT_FOUND, NOT_PENDING.
+    """
+    PlaceHold: _grpc.UnaryUnaryMultiCallable[_hold_calls_pb2.PlaceHoldRequest, _hold_calls_pb2.PlaceHoldResponse]
+    """Reserves money of a wallet for one that will be paid: what is available falls, what is posted stays. It ends when all
+    of it is captured, when it is released, or when it expires. It counts as a debit against the wallet's limits when it
+    is placed, and not again when it is captured.
+
+    Reasons: UNKNOWN_CURRENCY, SAME_WALLET, REQUEST_ID_REUSED, EXPIRE_TIME_PASSED, then as for Transfer from
+    SOURCE_NOT_FOUND on.
+    """
+    CaptureHold: _grpc.UnaryUnaryMultiCallable[_hold_calls_pb2.CaptureHoldRequest, _hold_calls_pb2.CaptureHoldResponse]
+    """Moves what a hold reserves, or a part of it, to the hold's destination. May be done several times, until nothing is
+    left; `final` frees what is left after this one.
+
+    Reasons: HOLD_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED,
+    CURRENCY_MISMATCH, CAPTURE_ABOVE_HOLD, SOURCE_FROZEN, DESTINATION_CLOSED, BALANCE_OVERFLOW.
+    """
+    ReleaseHold: _grpc.UnaryUnaryMultiCallable[_hold_calls_pb2.ReleaseHoldRequest, _hold_calls_pb2.ReleaseHoldResponse]
+    """Frees what a hold still reserves.
+
+    Reasons: HOLD_NOT_FOUND, REQUEST_ID_REUSED, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED.
+    """
+    ReleaseHolds: _grpc.UnaryUnaryMultiCallable[_hold_calls_pb2.ReleaseHoldsRequest, _hold_calls_pb2.ReleaseHoldsResponse]
+    """Releases up to 1,000 of the OPEN holds that match all of the given filters, the oldest first; at least one filter is
+    required. Needs no request id: a hold is released once. Call it again while `more` is true.
+
+    Reasons: INVALID_FIELD without a filter.
+    """
+    GetHold: _grpc.UnaryUnaryMultiCallable[_hold_calls_pb2.GetHoldRequest, _hold_calls_pb2.GetHoldResponse]
+    """Reads one hold.
+
+    Reasons: HOLD_NOT_FOUND.
+    """
+    ListHolds: _grpc.UnaryUnaryMultiCallable[_hold_calls_pb2.ListHoldsRequest, _hold_calls_pb2.ListHoldsResponse]
+    """Lists holds, the newest first.
+
+    Reasons: INVALID_PAGE_TOKEN.
     """
     GetTransaction: _grpc.UnaryUnaryMultiCallable[_transaction_service_pb2.GetTransactionRequest, _transaction_service_pb2.GetTransactionResponse]
     """Reads one transaction.
@@ -78,9 +152,17 @@ class TransactionServiceStub:
     Reasons: INVALID_PAGE_TOKEN, WALLET_NOT_FOUND.
     """
     GetBalance: _grpc.UnaryUnaryMultiCallable[_transaction_service_pb2.GetBalanceRequest, _transaction_service_pb2.GetBalanceResponse]
-    """Reads what a wallet has.
+    """Reads what a wallet has, or what it had at a time.
 
-    Reasons: WALLET_NOT_FOUND.
+    Reasons: WALLET_NOT_FOUND, INVALID_FIELD for a time to come.
+    """
+    WatchTransactions: _grpc.UnaryStreamMultiCallable[_transaction_service_pb2.WatchTransactionsRequest, _transaction_service_pb2.WatchTransactionsResponse]
+    """Follows the transactions in the order of their commits, without a gap: each one that becomes POSTED or FAILED comes
+    once, also when many commit at the same time. A PENDING one may come before. The first message, and one at least every
+    15 seconds while nothing happens, has a cursor and no transaction. To go on after a break, send the last cursor: what
+    came before it does not come again. It ends with UNAVAILABLE when the service stops; go on then from the last cursor.
+
+    Reasons: INVALID_CURSOR, OVERLOADED when as many watch as may.
     """
 
 @_typing.type_check_only
@@ -100,11 +182,14 @@ class TransactionServiceAsyncStub(TransactionServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Transfer: _aio.UnaryUnaryMultiCallable[_transaction_service_pb2.TransferRequest, _transaction_service_pb2.TransferResponse]  # type: ignore[assignment]
-    """Moves money from one wallet to another. When it returns the money has moved for good.
+    """Moves money from one wallet to another. When it returns the money has moved for good; with mode ASYNC the transfer is
+    stored for good and PENDING, and GetTransaction and WatchTransactions tell what becomes of it.
 
     Reasons, in the order in which they are looked for: UNKNOWN_CURRENCY, SAME_WALLET, REQUEST_ID_REUSED,
     SOURCE_NOT_FOUND, DESTINATION_NOT_FOUND, CURRENCY_MISMATCH, SOURCE_CLOSED, SOURCE_FROZEN, DESTINATION_CLOSED,
-    TRANSACTION_LIMIT_EXCEEDED, HOURLY_COUNT_EXCEEDED, DAILY_LIMIT_EXCEEDED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW.
+    VERSION_MISMATCH, TRANSACTION_LIMIT_EXCEEDED, HOURLY_COUNT_EXCEEDED, DAILY_LIMIT_EXCEEDED, INSUFFICIENT_FUNDS,
+    BALANCE_BELOW_MINIMUM, BALANCE_OVERFLOW. With mode ASYNC: TOO_MANY_PENDING; those after REQUEST_ID_REUSED are then
+    looked for when it is posted.
     """
     Deposit: _aio.UnaryUnaryMultiCallable[_transaction_service_pb2.DepositRequest, _transaction_service_pb2.DepositResponse]  # type: ignore[assignment]
     """Brings money from the outside world into a wallet: from `system/cash-{currency}`, or from the wallet of a provider,
@@ -116,6 +201,75 @@ class TransactionServiceAsyncStub(TransactionServiceStub):
     """Takes money out of a wallet to the outside world: to `system/cash-{currency}`, or to the wallet of a provider.
 
     Reasons: as for Transfer, with NOT_A_PROVIDER after DESTINATION_NOT_FOUND.
+    """
+    BatchTransfer: _aio.UnaryUnaryMultiCallable[_transaction_service_pb2.BatchTransferRequest, _transaction_service_pb2.BatchTransferResponse]  # type: ignore[assignment]
+    """Up to 5,000 transfers in one call, each with a request id of its own and an outcome of its own, in their order. The
+    same request id twice in a batch is answered as two calls would be. One item's failure touches no other.
+
+    With `atomic`, all of them are posted in one commit or none is: then the call fails with the reason of the first item
+    that fails, and the metadata's `item` is its index. If the ledger's state decided so, that item is stored as FAILED
+    with its reason and the others as FAILED with BATCH_STOPPED. Atomic transfers cannot be ASYNC.
+
+    Reasons of an item: as for Transfer, with INVALID_FIELD for what breaks a rule of TransferRequest. Reasons of the
+    call: INVALID_FIELD for a batch that is empty or above 5,000.
+    """
+    PostTransaction: _aio.UnaryUnaryMultiCallable[_posting_calls_pb2.PostTransactionRequest, _posting_calls_pb2.PostTransactionResponse]  # type: ignore[assignment]
+    """Makes 2 to 100 postings at once, all or none: splits, fees, payroll, an exchange of currencies through two wallets of
+    the house. In each currency they must sum to 0. An account may have several; what it may pay is judged by their sum.
+
+    Reasons: INVALID_FIELD for postings that do not sum to 0, then as for Transfer: SOURCE_ for an account that pays,
+    DESTINATION_ for one that is paid.
+    """
+    ReverseTransaction: _aio.UnaryUnaryMultiCallable[_posting_calls_pb2.ReverseTransactionRequest, _posting_calls_pb2.ReverseTransactionResponse]  # type: ignore[assignment]
+    """Gives back what a transaction moved: all that is left of it, or a part. The parts are never more than the original.
+    The fee goes back with all that is left, not with a part. A frozen wallet gives nothing back. Limits of wallets do not
+    bind what is given back.
+
+    Reasons: TRANSACTION_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, NOT_REVERSIBLE, TRANSACTION_NOT_POSTED,
+    NOT_DIVISIBLE, CURRENCY_MISMATCH, ALREADY_REVERSED, REVERSAL_ABOVE_ORIGINAL, SOURCE_CLOSED, SOURCE_FROZEN,
+    DESTINATION_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW.
+    """
+    CancelTransaction: _aio.UnaryUnaryMultiCallable[_posting_calls_pb2.CancelTransactionRequest, _posting_calls_pb2.CancelTransactionResponse]  # type: ignore[assignment]
+    """Takes back an ASYNC transfer that is still PENDING: it becomes FAILED with TRANSFER_CANCELLED. To cancel one that was
+    cancelled is answered alike.
+
+    Reasons: TRANSACTION_NOT_FOUND, NOT_PENDING.
+    """
+    PlaceHold: _aio.UnaryUnaryMultiCallable[_hold_calls_pb2.PlaceHoldRequest, _hold_calls_pb2.PlaceHoldResponse]  # type: ignore[assignment]
+    """Reserves money of a wallet for one that will be paid: what is available falls, what is posted stays. It ends when all
+    of it is captured, when it is released, or when it expires. It counts as a debit against the wallet's limits when it
+    is placed, and not again when it is captured.
+
+    Reasons: UNKNOWN_CURRENCY, SAME_WALLET, REQUEST_ID_REUSED, EXPIRE_TIME_PASSED, then as for Transfer from
+    SOURCE_NOT_FOUND on.
+    """
+    CaptureHold: _aio.UnaryUnaryMultiCallable[_hold_calls_pb2.CaptureHoldRequest, _hold_calls_pb2.CaptureHoldResponse]  # type: ignore[assignment]
+    """Moves what a hold reserves, or a part of it, to the hold's destination. May be done several times, until nothing is
+    left; `final` frees what is left after this one.
+
+    Reasons: HOLD_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED,
+    CURRENCY_MISMATCH, CAPTURE_ABOVE_HOLD, SOURCE_FROZEN, DESTINATION_CLOSED, BALANCE_OVERFLOW.
+    """
+    ReleaseHold: _aio.UnaryUnaryMultiCallable[_hold_calls_pb2.ReleaseHoldRequest, _hold_calls_pb2.ReleaseHoldResponse]  # type: ignore[assignment]
+    """Frees what a hold still reserves.
+
+    Reasons: HOLD_NOT_FOUND, REQUEST_ID_REUSED, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED.
+    """
+    ReleaseHolds: _aio.UnaryUnaryMultiCallable[_hold_calls_pb2.ReleaseHoldsRequest, _hold_calls_pb2.ReleaseHoldsResponse]  # type: ignore[assignment]
+    """Releases up to 1,000 of the OPEN holds that match all of the given filters, the oldest first; at least one filter is
+    required. Needs no request id: a hold is released once. Call it again while `more` is true.
+
+    Reasons: INVALID_FIELD without a filter.
+    """
+    GetHold: _aio.UnaryUnaryMultiCallable[_hold_calls_pb2.GetHoldRequest, _hold_calls_pb2.GetHoldResponse]  # type: ignore[assignment]
+    """Reads one hold.
+
+    Reasons: HOLD_NOT_FOUND.
+    """
+    ListHolds: _aio.UnaryUnaryMultiCallable[_hold_calls_pb2.ListHoldsRequest, _hold_calls_pb2.ListHoldsResponse]  # type: ignore[assignment]
+    """Lists holds, the newest first.
+
+    Reasons: INVALID_PAGE_TOKEN.
     """
     GetTransaction: _aio.UnaryUnaryMultiCallable[_transaction_service_pb2.GetTransactionRequest, _transaction_service_pb2.GetTransactionResponse]  # type: ignore[assignment]
     """Reads one transaction.
@@ -133,9 +287,17 @@ class TransactionServiceAsyncStub(TransactionServiceStub):
     Reasons: INVALID_PAGE_TOKEN, WALLET_NOT_FOUND.
     """
     GetBalance: _aio.UnaryUnaryMultiCallable[_transaction_service_pb2.GetBalanceRequest, _transaction_service_pb2.GetBalanceResponse]  # type: ignore[assignment]
-    """Reads what a wallet has.
+    """Reads what a wallet has, or what it had at a time.
 
-    Reasons: WALLET_NOT_FOUND.
+    Reasons: WALLET_NOT_FOUND, INVALID_FIELD for a time to come.
+    """
+    WatchTransactions: _aio.UnaryStreamMultiCallable[_transaction_service_pb2.WatchTransactionsRequest, _transaction_service_pb2.WatchTransactionsResponse]  # type: ignore[assignment]
+    """Follows the transactions in the order of their commits, without a gap: each one that becomes POSTED or FAILED comes
+    once, also when many commit at the same time. A PENDING one may come before. The first message, and one at least every
+    15 seconds while nothing happens, has a cursor and no transaction. To go on after a break, send the last cursor: what
+    came before it does not come again. It ends with UNAVAILABLE when the service stops; go on then from the last cursor.
+
+    Reasons: INVALID_CURSOR, OVERLOADED when as many watch as may.
     """
 
 class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -158,11 +320,14 @@ class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _transaction_service_pb2.TransferRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_transaction_service_pb2.TransferResponse, _abc.Awaitable[_transaction_service_pb2.TransferResponse]]:
-        """Moves money from one wallet to another. When it returns the money has moved for good.
+        """Moves money from one wallet to another. When it returns the money has moved for good; with mode ASYNC the transfer is
+        stored for good and PENDING, and GetTransaction and WatchTransactions tell what becomes of it.
 
         Reasons, in the order in which they are looked for: UNKNOWN_CURRENCY, SAME_WALLET, REQUEST_ID_REUSED,
         SOURCE_NOT_FOUND, DESTINATION_NOT_FOUND, CURRENCY_MISMATCH, SOURCE_CLOSED, SOURCE_FROZEN, DESTINATION_CLOSED,
-        TRANSACTION_LIMIT_EXCEEDED, HOURLY_COUNT_EXCEEDED, DAILY_LIMIT_EXCEEDED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW.
+        VERSION_MISMATCH, TRANSACTION_LIMIT_EXCEEDED, HOURLY_COUNT_EXCEEDED, DAILY_LIMIT_EXCEEDED, INSUFFICIENT_FUNDS,
+        BALANCE_BELOW_MINIMUM, BALANCE_OVERFLOW. With mode ASYNC: TOO_MANY_PENDING; those after REQUEST_ID_REUSED are then
+        looked for when it is posted.
         """
 
     @_abc_1.abstractmethod
@@ -186,6 +351,135 @@ class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Takes money out of a wallet to the outside world: to `system/cash-{currency}`, or to the wallet of a provider.
 
         Reasons: as for Transfer, with NOT_A_PROVIDER after DESTINATION_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchTransfer(
+        self,
+        request: _transaction_service_pb2.BatchTransferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transaction_service_pb2.BatchTransferResponse, _abc.Awaitable[_transaction_service_pb2.BatchTransferResponse]]:
+        """Up to 5,000 transfers in one call, each with a request id of its own and an outcome of its own, in their order. The
+        same request id twice in a batch is answered as two calls would be. One item's failure touches no other.
+
+        With `atomic`, all of them are posted in one commit or none is: then the call fails with the reason of the first item
+        that fails, and the metadata's `item` is its index. If the ledger's state decided so, that item is stored as FAILED
+        with its reason and the others as FAILED with BATCH_STOPPED. Atomic transfers cannot be ASYNC.
+
+        Reasons of an item: as for Transfer, with INVALID_FIELD for what breaks a rule of TransferRequest. Reasons of the
+        call: INVALID_FIELD for a batch that is empty or above 5,000.
+        """
+
+    @_abc_1.abstractmethod
+    def PostTransaction(
+        self,
+        request: _posting_calls_pb2.PostTransactionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_posting_calls_pb2.PostTransactionResponse, _abc.Awaitable[_posting_calls_pb2.PostTransactionResponse]]:
+        """Makes 2 to 100 postings at once, all or none: splits, fees, payroll, an exchange of currencies through two wallets of
+        the house. In each currency they must sum to 0. An account may have several; what it may pay is judged by their sum.
+
+        Reasons: INVALID_FIELD for postings that do not sum to 0, then as for Transfer: SOURCE_ for an account that pays,
+        DESTINATION_ for one that is paid.
+        """
+
+    @_abc_1.abstractmethod
+    def ReverseTransaction(
+        self,
+        request: _posting_calls_pb2.ReverseTransactionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_posting_calls_pb2.ReverseTransactionResponse, _abc.Awaitable[_posting_calls_pb2.ReverseTransactionResponse]]:
+        """Gives back what a transaction moved: all that is left of it, or a part. The parts are never more than the original.
+        The fee goes back with all that is left, not with a part. A frozen wallet gives nothing back. Limits of wallets do not
+        bind what is given back.
+
+        Reasons: TRANSACTION_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, NOT_REVERSIBLE, TRANSACTION_NOT_POSTED,
+        NOT_DIVISIBLE, CURRENCY_MISMATCH, ALREADY_REVERSED, REVERSAL_ABOVE_ORIGINAL, SOURCE_CLOSED, SOURCE_FROZEN,
+        DESTINATION_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelTransaction(
+        self,
+        request: _posting_calls_pb2.CancelTransactionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_posting_calls_pb2.CancelTransactionResponse, _abc.Awaitable[_posting_calls_pb2.CancelTransactionResponse]]:
+        """Takes back an ASYNC transfer that is still PENDING: it becomes FAILED with TRANSFER_CANCELLED. To cancel one that was
+        cancelled is answered alike.
+
+        Reasons: TRANSACTION_NOT_FOUND, NOT_PENDING.
+        """
+
+    @_abc_1.abstractmethod
+    def PlaceHold(
+        self,
+        request: _hold_calls_pb2.PlaceHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_hold_calls_pb2.PlaceHoldResponse, _abc.Awaitable[_hold_calls_pb2.PlaceHoldResponse]]:
+        """Reserves money of a wallet for one that will be paid: what is available falls, what is posted stays. It ends when all
+        of it is captured, when it is released, or when it expires. It counts as a debit against the wallet's limits when it
+        is placed, and not again when it is captured.
+
+        Reasons: UNKNOWN_CURRENCY, SAME_WALLET, REQUEST_ID_REUSED, EXPIRE_TIME_PASSED, then as for Transfer from
+        SOURCE_NOT_FOUND on.
+        """
+
+    @_abc_1.abstractmethod
+    def CaptureHold(
+        self,
+        request: _hold_calls_pb2.CaptureHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_hold_calls_pb2.CaptureHoldResponse, _abc.Awaitable[_hold_calls_pb2.CaptureHoldResponse]]:
+        """Moves what a hold reserves, or a part of it, to the hold's destination. May be done several times, until nothing is
+        left; `final` frees what is left after this one.
+
+        Reasons: HOLD_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED,
+        CURRENCY_MISMATCH, CAPTURE_ABOVE_HOLD, SOURCE_FROZEN, DESTINATION_CLOSED, BALANCE_OVERFLOW.
+        """
+
+    @_abc_1.abstractmethod
+    def ReleaseHold(
+        self,
+        request: _hold_calls_pb2.ReleaseHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_hold_calls_pb2.ReleaseHoldResponse, _abc.Awaitable[_hold_calls_pb2.ReleaseHoldResponse]]:
+        """Frees what a hold still reserves.
+
+        Reasons: HOLD_NOT_FOUND, REQUEST_ID_REUSED, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED.
+        """
+
+    @_abc_1.abstractmethod
+    def ReleaseHolds(
+        self,
+        request: _hold_calls_pb2.ReleaseHoldsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_hold_calls_pb2.ReleaseHoldsResponse, _abc.Awaitable[_hold_calls_pb2.ReleaseHoldsResponse]]:
+        """Releases up to 1,000 of the OPEN holds that match all of the given filters, the oldest first; at least one filter is
+        required. Needs no request id: a hold is released once. Call it again while `more` is true.
+
+        Reasons: INVALID_FIELD without a filter.
+        """
+
+    @_abc_1.abstractmethod
+    def GetHold(
+        self,
+        request: _hold_calls_pb2.GetHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_hold_calls_pb2.GetHoldResponse, _abc.Awaitable[_hold_calls_pb2.GetHoldResponse]]:
+        """Reads one hold.
+
+        Reasons: HOLD_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListHolds(
+        self,
+        request: _hold_calls_pb2.ListHoldsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_hold_calls_pb2.ListHoldsResponse, _abc.Awaitable[_hold_calls_pb2.ListHoldsResponse]]:
+        """Lists holds, the newest first.
+
+        Reasons: INVALID_PAGE_TOKEN.
         """
 
     @_abc_1.abstractmethod
@@ -227,9 +521,23 @@ class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _transaction_service_pb2.GetBalanceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_transaction_service_pb2.GetBalanceResponse, _abc.Awaitable[_transaction_service_pb2.GetBalanceResponse]]:
-        """Reads what a wallet has.
+        """Reads what a wallet has, or what it had at a time.
 
-        Reasons: WALLET_NOT_FOUND.
+        Reasons: WALLET_NOT_FOUND, INVALID_FIELD for a time to come.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchTransactions(
+        self,
+        request: _transaction_service_pb2.WatchTransactionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_transaction_service_pb2.WatchTransactionsResponse], _abc.AsyncIterator[_transaction_service_pb2.WatchTransactionsResponse]]:
+        """Follows the transactions in the order of their commits, without a gap: each one that becomes POSTED or FAILED comes
+        once, also when many commit at the same time. A PENDING one may come before. The first message, and one at least every
+        15 seconds while nothing happens, has a cursor and no transaction. To go on after a break, send the last cursor: what
+        came before it does not come again. It ends with UNAVAILABLE when the service stops; go on then from the last cursor.
+
+        Reasons: INVALID_CURSOR, OVERLOADED when as many watch as may.
         """
 
 def add_TransactionServiceServicer_to_server(servicer: TransactionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -139,6 +139,66 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The caller's identity does not allow this call."""
     ERROR_REASON_REQUEST_TOO_LARGE: _ErrorReason.ValueType  # 41
     """The request, its headers or its body are larger than the limit."""
+    ERROR_REASON_INVALID_CURSOR: _ErrorReason.ValueType  # 42
+    """The cursor was not sent by WatchTransactions for this wallet."""
+    ERROR_REASON_EXPIRE_TIME_PASSED: _ErrorReason.ValueType  # 43
+    """The hold would have expired before it was placed. Metadata: `expire_time`."""
+    ERROR_REASON_HOLD_NOT_FOUND: _ErrorReason.ValueType  # 44
+    """There is no hold of this name. Metadata: `hold`."""
+    ERROR_REASON_VERSION_MISMATCH: _ErrorReason.ValueType  # 45
+    """The source has another version than was expected. Stored as a FAILED
+    transaction. Metadata: `wallet`, `version`, `expected_version`.
+    """
+    ERROR_REASON_BALANCE_BELOW_MINIMUM: _ErrorReason.ValueType  # 46
+    """The source would have less available than was asked to be left. Stored as a FAILED
+    transaction. Metadata: `wallet`, `available` (what would be left), `minimum`.
+    """
+    ERROR_REASON_HOLD_CAPTURED: _ErrorReason.ValueType  # 47
+    """The hold was captured whole, or by a final capture. Stored as a FAILED transaction.
+    Metadata: `hold`.
+    """
+    ERROR_REASON_HOLD_RELEASED: _ErrorReason.ValueType  # 48
+    """The hold was released. Stored as a FAILED transaction. Metadata: `hold`."""
+    ERROR_REASON_HOLD_EXPIRED: _ErrorReason.ValueType  # 49
+    """The hold has expired. Stored as a FAILED transaction. Metadata: `hold`, `expire_time`."""
+    ERROR_REASON_CAPTURE_ABOVE_HOLD: _ErrorReason.ValueType  # 50
+    """More was to be captured than the hold still reserves. Stored as a FAILED transaction.
+    Metadata: `hold`, `remaining`, `amount`.
+    """
+    ERROR_REASON_TRANSACTION_NOT_POSTED: _ErrorReason.ValueType  # 51
+    """The transaction to reverse has moved no money. Stored as a FAILED transaction.
+    Metadata: `reverses`, `state`.
+    """
+    ERROR_REASON_NOT_REVERSIBLE: _ErrorReason.ValueType  # 52
+    """A transaction of this kind cannot be reversed: a reversal, a hold, its release or its
+    expiry. Stored as a FAILED transaction. Metadata: `reverses`, `kind`.
+    """
+    ERROR_REASON_NOT_DIVISIBLE: _ErrorReason.ValueType  # 53
+    """A COMPOUND transaction can be reversed only as a whole. Stored as a FAILED transaction.
+    Metadata: `reverses`.
+    """
+    ERROR_REASON_ALREADY_REVERSED: _ErrorReason.ValueType  # 54
+    """Nothing is left of the transaction to reverse. Stored as a FAILED transaction.
+    Metadata: `reverses`.
+    """
+    ERROR_REASON_REVERSAL_ABOVE_ORIGINAL: _ErrorReason.ValueType  # 55
+    """The parts would be more than the original. Stored as a FAILED transaction. Metadata:
+    `reverses`, `remaining`, `amount`.
+    """
+    ERROR_REASON_BATCH_STOPPED: _ErrorReason.ValueType  # 56
+    """Another item of the same atomic batch failed. Stored as a FAILED transaction. Metadata:
+    `item` (its index), `stopped_by` (its transaction), `reason`.
+    """
+    ERROR_REASON_TRANSFER_CANCELLED: _ErrorReason.ValueType  # 57
+    """The ASYNC transfer was cancelled before it was due. It stands as the reason of a FAILED
+    transaction. Metadata: `cancelled_by`.
+    """
+    ERROR_REASON_NOT_PENDING: _ErrorReason.ValueType  # 58
+    """The transaction is decided and cannot be cancelled. Metadata: `transaction`, `state`."""
+    ERROR_REASON_TOO_MANY_PENDING: _ErrorReason.ValueType  # 59
+    """As many ASYNC transfers are pending as may. Nothing was done; RetryInfo tells when to send
+    the same call again. Metadata: `max_pending`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. Every error is a google.rpc.Status whose details carry a google.rpc.ErrorInfo with
@@ -260,6 +320,66 @@ ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 40
 """The caller's identity does not allow this call."""
 ERROR_REASON_REQUEST_TOO_LARGE: ErrorReason.ValueType  # 41
 """The request, its headers or its body are larger than the limit."""
+ERROR_REASON_INVALID_CURSOR: ErrorReason.ValueType  # 42
+"""The cursor was not sent by WatchTransactions for this wallet."""
+ERROR_REASON_EXPIRE_TIME_PASSED: ErrorReason.ValueType  # 43
+"""The hold would have expired before it was placed. Metadata: `expire_time`."""
+ERROR_REASON_HOLD_NOT_FOUND: ErrorReason.ValueType  # 44
+"""There is no hold of this name. Metadata: `hold`."""
+ERROR_REASON_VERSION_MISMATCH: ErrorReason.ValueType  # 45
+"""The source has another version than was expected. Stored as a FAILED
+transaction. Metadata: `wallet`, `version`, `expected_version`.
+"""
+ERROR_REASON_BALANCE_BELOW_MINIMUM: ErrorReason.ValueType  # 46
+"""The source would have less available than was asked to be left. Stored as a FAILED
+transaction. Metadata: `wallet`, `available` (what would be left), `minimum`.
+"""
+ERROR_REASON_HOLD_CAPTURED: ErrorReason.ValueType  # 47
+"""The hold was captured whole, or by a final capture. Stored as a FAILED transaction.
+Metadata: `hold`.
+"""
+ERROR_REASON_HOLD_RELEASED: ErrorReason.ValueType  # 48
+"""The hold was released. Stored as a FAILED transaction. Metadata: `hold`."""
+ERROR_REASON_HOLD_EXPIRED: ErrorReason.ValueType  # 49
+"""The hold has expired. Stored as a FAILED transaction. Metadata: `hold`, `expire_time`."""
+ERROR_REASON_CAPTURE_ABOVE_HOLD: ErrorReason.ValueType  # 50
+"""More was to be captured than the hold still reserves. Stored as a FAILED transaction.
+Metadata: `hold`, `remaining`, `amount`.
+"""
+ERROR_REASON_TRANSACTION_NOT_POSTED: ErrorReason.ValueType  # 51
+"""The transaction to reverse has moved no money. Stored as a FAILED transaction.
+Metadata: `reverses`, `state`.
+"""
+ERROR_REASON_NOT_REVERSIBLE: ErrorReason.ValueType  # 52
+"""A transaction of this kind cannot be reversed: a reversal, a hold, its release or its
+expiry. Stored as a FAILED transaction. Metadata: `reverses`, `kind`.
+"""
+ERROR_REASON_NOT_DIVISIBLE: ErrorReason.ValueType  # 53
+"""A COMPOUND transaction can be reversed only as a whole. Stored as a FAILED transaction.
+Metadata: `reverses`.
+"""
+ERROR_REASON_ALREADY_REVERSED: ErrorReason.ValueType  # 54
+"""Nothing is left of the transaction to reverse. Stored as a FAILED transaction.
+Metadata: `reverses`.
+"""
+ERROR_REASON_REVERSAL_ABOVE_ORIGINAL: ErrorReason.ValueType  # 55
+"""The parts would be more than the original. Stored as a FAILED transaction. Metadata:
+`reverses`, `remaining`, `amount`.
+"""
+ERROR_REASON_BATCH_STOPPED: ErrorReason.ValueType  # 56
+"""Another item of the same atomic batch failed. Stored as a FAILED transaction. Metadata:
+`item` (its index), `stopped_by` (its transaction), `reason`.
+"""
+ERROR_REASON_TRANSFER_CANCELLED: ErrorReason.ValueType  # 57
+"""The ASYNC transfer was cancelled before it was due. It stands as the reason of a FAILED
+transaction. Metadata: `cancelled_by`.
+"""
+ERROR_REASON_NOT_PENDING: ErrorReason.ValueType  # 58
+"""The transaction is decided and cannot be cancelled. Metadata: `transaction`, `state`."""
+ERROR_REASON_TOO_MANY_PENDING: ErrorReason.ValueType  # 59
+"""As many ASYNC transfers are pending as may. Nothing was done; RetryInfo tells when to send
+the same call again. Metadata: `max_pending`.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 CODE_FIELD_NUMBER: _builtins.int
