@@ -1,7 +1,7 @@
 """The tables of schema `transactions`.
 
 No sequence, no trigger, no foreign key, and every primary key contains the column by which the table could be
-distributed. The service's role may not UPDATE or DELETE entries or accounts' history; see the migrations.
+distributed. The service's role may not UPDATE or DELETE entries, nor transactions that are decided; see the migrations.
 """
 
 from sqlalchemy import (
@@ -67,11 +67,11 @@ transaction = Table(
     "transaction",
     metadata,
     Column("id", Uuid(as_uuid=False), primary_key=True, comment="BLAKE2b-128 of principal and request_id"),
-    Column("kind", SmallInteger, nullable=False, comment="1 TRANSFER, 2 DEPOSIT, 3 WITHDRAWAL"),
-    Column("state", SmallInteger, nullable=False, comment="1 POSTED, 2 FAILED"),
-    Column("source", Text, nullable=False, comment="account name; it need not exist if FAILED"),
+    Column("kind", SmallInteger, nullable=False, comment="TransactionKind of the contract"),
+    Column("state", SmallInteger, nullable=False, comment="1 POSTED, 2 FAILED, 3 PENDING"),
+    Column("source", Text, nullable=False, comment="account name; it need not exist if FAILED; empty: see terms"),
     Column("destination", Text, nullable=False, comment="as source"),
-    Column("amount", BigInteger, nullable=False, comment="minor units"),
+    Column("amount", BigInteger, nullable=False, comment="minor units; 0 where the postings in terms say it all"),
     Column("currency", Text, nullable=False),
     Column("description", Text, nullable=False),
     Column("external_reference", Text, nullable=False),
@@ -83,30 +83,32 @@ transaction = Table(
     Column("failure_reason", Text),
     Column("failure_metadata", JSONB),
     Column("create_time", DateTime(timezone=True), nullable=False),
-    Column("post_time", DateTime(timezone=True)),
+    Column("decide_time", DateTime(timezone=True), nullable=False, comment="post time if POSTED; PENDING: create time"),
     Column(
         "xid",
         BigInteger,
         nullable=False,
         server_default=text("pg_current_xact_id()::text::bigint"),
-        comment="the writing transaction's id: commit order for whoever follows the ledger; it cannot be had later",
+        comment="the transaction that wrote its state: commit order for whoever follows the ledger",
     ),
-    CheckConstraint("amount > 0", name="amount"),
-    CheckConstraint("(state = 1) = (post_time IS NOT NULL)", name="posted_has_time"),
+    Column(
+        "terms", JSONB, comment="what it asks for beyond one amount: fee, postings, conditions, times; null: nothing"
+    ),
+    Column("hold", Uuid(as_uuid=False), comment="the hold that it placed, captured, released or expired"),
+    Column("reverses", Uuid(as_uuid=False), comment="the transaction that it gives back"),
+    CheckConstraint("amount > 0 OR (amount = 0 AND kind IN (4, 5))", name="amount"),
     CheckConstraint("(state = 2) = (failure_reason IS NOT NULL)", name="failed_has_reason"),
-    Index("transaction_create_time_idx", "create_time", "id"),
+    Index("transaction_decide_time_idx", "decide_time", "id"),
     Index(
         "transaction_external_reference_idx",
         "external_reference",
-        "create_time",
+        "decide_time",
         "id",
         postgresql_where=text("external_reference <> ''"),
     ),
-    # Posted transactions are found through their accounts' entries; these are for the others.
-    Index("transaction_unposted_source_idx", "source", "create_time", "id", postgresql_where=text("state <> 1")),
-    Index(
-        "transaction_unposted_destination_idx", "destination", "create_time", "id", postgresql_where=text("state <> 1")
-    ),
+    # The feed reads along it, in the order of commits.
+    Index("transaction_feed_idx", "xid", "id"),
+    Index("transaction_reverses_idx", "reverses", postgresql_where=text("reverses IS NOT NULL")),
 )
 
 entry = Table(
@@ -120,4 +122,52 @@ entry = Table(
     Column("post_time", DateTime(timezone=True), nullable=False, comment="never before the entry before"),
     CheckConstraint("amount <> 0", name="amount"),
     CheckConstraint("seq >= 1", name="seq"),
+)
+
+listing = Table(
+    "listing",
+    metadata,
+    Column("key", Uuid(as_uuid=False), primary_key=True, comment="id of an account or a label"),
+    Column("decide_time", DateTime(timezone=True), primary_key=True, comment="the transaction's"),
+    Column("transaction_id", Uuid(as_uuid=False), primary_key=True),
+    comment="transactions by the accounts that they name without an entry, and by label",
+)
+
+hold = Table(
+    "hold",
+    metadata,
+    Column("id", Uuid(as_uuid=False), primary_key=True, comment="that of the transaction that placed it"),
+    Column("state", SmallInteger, nullable=False, comment="1 OPEN, 2 CAPTURED, 3 RELEASED, 4 EXPIRED"),
+    Column("source", Text, nullable=False, comment="account name; its row lock guards this row"),
+    Column("destination", Text, nullable=False, comment="account name"),
+    Column("amount", BigInteger, nullable=False, comment="minor units; what it reserved at first"),
+    Column("captured", BigInteger, nullable=False, comment="minor units"),
+    Column("released", BigInteger, nullable=False, comment="minor units"),
+    Column("currency", Text, nullable=False),
+    Column("expire_time", DateTime(timezone=True), nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("external_reference", Text, nullable=False),
+    Column("labels", JSONB, nullable=False),
+    Column("claimed_until", DateTime(timezone=True), comment="until then its expiry is some worker's work"),
+    CheckConstraint("amount > 0 AND captured >= 0 AND released >= 0", name="amounts"),
+    CheckConstraint("captured + released <= amount", name="never_above"),
+    CheckConstraint("(state = 1) = (captured + released < amount)", name="open_has_rest"),
+    Index("hold_create_time_idx", "create_time", "id"),
+    Index("hold_source_idx", "source", "create_time", "id"),
+    Index("hold_destination_idx", "destination", "create_time", "id"),
+    Index("hold_open_create_time_idx", "create_time", "id", postgresql_where=text("state = 1")),
+    Index("hold_open_source_idx", "source", "create_time", "id", postgresql_where=text("state = 1")),
+    Index("hold_open_destination_idx", "destination", "create_time", "id", postgresql_where=text("state = 1")),
+    Index("hold_open_reference_idx", "external_reference", "create_time", "id", postgresql_where=text("state = 1")),
+    Index("hold_open_expire_time_idx", "expire_time", "id", postgresql_where=text("state = 1")),
+)
+
+pending = Table(
+    "pending",
+    metadata,
+    Column("id", Uuid(as_uuid=False), primary_key=True, comment="a PENDING transaction's"),
+    Column("execute_time", DateTime(timezone=True), nullable=False, comment="not to be posted before"),
+    Column("claimed_until", DateTime(timezone=True), comment="until then it is some worker's work"),
+    Index("pending_execute_time_idx", "execute_time", "id"),
 )
