@@ -18,13 +18,14 @@ LOCAL_PRINCIPAL: Final = "local"
 @dataclass(slots=True)
 class Call:
     """`method` is the full name `/package.Service/Method`; `raw` is the request as it came, `request` the message it
-    is; `deadline` is in seconds of time.monotonic()."""
+    is; `deadline` is in seconds of time.monotonic(); `streams` says that the answer is a stream."""
 
     method: str
     raw: bytes
     deserializer: Callable[[bytes], Message]
     context: grpc.aio.ServicerContext[Any, Any]
     metadata: Mapping[str, str]
+    streams: bool = False
     principal: str = LOCAL_PRINCIPAL
     trace_id: str = ""
     deadline: float = float("inf")

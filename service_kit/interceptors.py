@@ -23,9 +23,12 @@ from grpc_status.rpc_status import to_status as to_grpc_status
 from service_kit import metrics
 from service_kit.call import Call, enter_call
 from service_kit.status import CODES, Refusal, Violation, invalid_fields, to_status
+from service_kit.streams import Streams
 
-Next = Callable[[Call], Awaitable[Message]]
-Stage = Callable[[Call, Next], Awaitable[Message]]
+Answer = Message | None
+"""None: the answers were sent one by one, as a stream."""
+Next = Callable[[Call], Awaitable[Answer]]
+Stage = Callable[[Call, Next], Awaitable[Answer]]
 
 log = structlog.stdlib.get_logger()
 
@@ -34,10 +37,10 @@ TRACE_HEADER: Final = "x-request-id"
 TRACE_ID_LENGTH_MAX: Final = 128
 IDEMPOTENCY_HEADERS: Final = ("idempotency-key", "x-idempotency-key")
 CALL_SECONDS_MAX: Final = 60.0
-"""How long a call may wait for its turn whose caller set no deadline."""
+"""How long a call may wait for its turn whose caller set no deadline. A stream may last for ever."""
 
 
-async def trace(call: Call, proceed: Next) -> Message:
+async def trace(call: Call, proceed: Next) -> Answer:
     """Outermost, so that every later line and answer carries the trace id."""
     sent = call.metadata.get(TRACE_HEADER, "")
     # What is not printable ASCII could not be sent back: grpc would fail the call after its work is done.
@@ -47,7 +50,7 @@ async def trace(call: Call, proceed: Next) -> Message:
     return await proceed(call)
 
 
-async def access_log(call: Call, proceed: Next) -> Message:
+async def access_log(call: Call, proceed: Next) -> Answer:
     """One line a call. Outside the error map, so that it sees the code that the caller sees."""
     try:
         return await proceed(call)
@@ -63,7 +66,7 @@ async def access_log(call: Call, proceed: Next) -> Message:
         )
 
 
-async def count(call: Call, proceed: Next) -> Message:
+async def count(call: Call, proceed: Next) -> Answer:
     """Outside the error map, so that refusals count."""
     with metrics.CALLS_RUNNING.track_inprogress():
         try:
@@ -72,7 +75,7 @@ async def count(call: Call, proceed: Next) -> Message:
             metrics.call_ended(call.method, call.code, monotonic() - call.started)
 
 
-async def map_errors(call: Call, proceed: Next) -> Message:
+async def map_errors(call: Call, proceed: Next) -> Answer:
     """The one place that turns an exception into a status. What it does not know is a bug, told to the log only."""
     try:
         return await proceed(call)
@@ -98,10 +101,11 @@ async def _abort(call: Call, status: status_pb2.Status) -> None:
     await call.context.abort(rich.code, rich.details or "", trailing)
 
 
-async def deadline(call: Call, proceed: Next) -> Message:
+async def deadline(call: Call, proceed: Next) -> Answer:
     """Refuses what is late already. grpc itself cancels a handler at its caller's deadline."""
     left = call.context.time_remaining()
-    call.deadline = call.started + (CALL_SECONDS_MAX if left is None else left)
+    if left is not None or not call.streams:
+        call.deadline = call.started + (CALL_SECONDS_MAX if left is None else left)
     if left is not None and left <= 0:
         raise _late()
     return await proceed(call)
@@ -114,7 +118,7 @@ def _late() -> Refusal:
     )
 
 
-async def parse(call: Call, proceed: Next) -> Message:
+async def parse(call: Call, proceed: Next) -> Answer:
     """Inside the error map: left to grpc, a broken message is UNKNOWN with the parser's own words."""
     try:
         call.request = call.deserializer(call.raw)
@@ -123,7 +127,7 @@ async def parse(call: Call, proceed: Next) -> Message:
     return await proceed(call)
 
 
-async def idempotency_key(call: Call, proceed: Next) -> Message:
+async def idempotency_key(call: Call, proceed: Next) -> Answer:
     """Fills an empty request_id from the header, so that what follows knows one place for it."""
     request: Any = call.request
     if "request_id" in request.DESCRIPTOR.fields_by_name:
@@ -142,7 +146,7 @@ async def idempotency_key(call: Call, proceed: Next) -> Message:
     return await proceed(call)
 
 
-async def validate(call: Call, proceed: Next) -> Message:
+async def validate(call: Call, proceed: Next) -> Answer:
     """Innermost: the rules that the contract carries."""
     violations = protovalidate.collect_violations(call.request)
     if violations:
@@ -168,9 +172,13 @@ CHAIN: Final[Sequence[Stage]] = (trace, access_log, count, map_errors, deadline,
 
 
 class ChainInterceptor(grpc.aio.ServerInterceptor):
-    """Runs the chain around every unary call of our own services; health and reflection pass untouched."""
+    """Runs the chain around every call of our own services; health and reflection pass untouched.
+
+    Around a stream it runs once: the access log, the metrics and the error map see its end.
+    """
 
     def __init__(self, chain: Sequence[Stage] = CHAIN) -> None:
+        self.streams: Final = Streams()
         self._chain = chain
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
@@ -186,33 +194,55 @@ class ChainInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or not method.startswith(OUR_PACKAGES):
             return handler
-        if handler.request_streaming or handler.response_streaming:
-            raise TypeError(f"{method} streams, and the interceptors know only unary calls")
-        self._handlers[method] = wrapped = self._wrap(method, handler)
+        if handler.request_streaming:
+            raise TypeError(f"{method} takes a stream, and the interceptors know only single requests")
+        wrapped = self._stream(method, handler) if handler.response_streaming else self._unary(method, handler)
+        self._handlers[method] = wrapped
         return wrapped
 
-    def _wrap(self, method: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
+    # Without a deserializer of its own, grpc hands the bytes over: `parse` reads them.
+
+    def _unary(self, method: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
         behaviour: Any = handler.unary_unary
         deserializer: Any = handler.request_deserializer
 
-        async def handle(call: Call) -> Message:
+        async def handle(call: Call) -> Answer:
             enter_call(call)
             answer: Message = await behaviour(call.request, call.context)
             return answer
 
-        composed: Next = handle
-        for stage in reversed(self._chain):
-            composed = _bind(stage, composed)
+        composed = self._compose(handle)
 
-        async def unary(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+        async def unary(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Answer:
             return await composed(Call(method, raw, deserializer, context, _text_metadata(context)))
 
-        # Without a deserializer of its own, grpc hands the bytes over: `parse` reads them.
         return grpc.unary_unary_rpc_method_handler(unary, response_serializer=handler.response_serializer)
+
+    def _stream(self, method: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
+        behaviour: Any = handler.unary_stream
+        deserializer: Any = handler.request_deserializer
+
+        async def handle(call: Call) -> Answer:
+            enter_call(call)
+            await self.streams.send(behaviour(call.request, call.context), call.context.write)
+            return None
+
+        composed = self._compose(handle)
+
+        async def stream(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            await composed(Call(method, raw, deserializer, context, _text_metadata(context), streams=True))
+
+        writes_itself: Any = stream
+        return grpc.unary_stream_rpc_method_handler(writes_itself, response_serializer=handler.response_serializer)
+
+    def _compose(self, handle: Next) -> Next:
+        for stage in reversed(self._chain):
+            handle = _bind(stage, handle)
+        return handle
 
 
 def _bind(stage: Stage, proceed: Next) -> Next:
-    def bound(call: Call) -> Awaitable[Message]:
+    def bound(call: Call) -> Awaitable[Answer]:
         return stage(call, proceed)
 
     return bound

@@ -1,7 +1,7 @@
 """Serves one process: starts, answers until SIGTERM or SIGINT, and stops without dropping what it accepted.
 
-The order of stopping: say NOT_SERVING and wait until balancers have seen it; take no new call and let the running
-ones end; end the background work; close what the application holds.
+The order of stopping: say NOT_SERVING and wait until balancers have seen it; end the streams, whose callers go on
+elsewhere; take no new call and let the running ones end; end the background work; close what the application holds.
 """
 
 import asyncio
@@ -60,7 +60,8 @@ async def serve(application: Application, settings: ServiceSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    server = grpc.aio.server(interceptors=(ChainInterceptor(),), options=SERVER_OPTIONS)
+    interceptor = ChainInterceptor()
+    server = grpc.aio.server(interceptors=(interceptor,), options=SERVER_OPTIONS)
     readiness = Readiness(application.check, tuple(application.servicers))
     _register(server, application, readiness, with_reflection=settings.reflection)
     address = f"{settings.host}:{settings.port}"
@@ -79,6 +80,7 @@ async def serve(application: Application, settings: ServiceSettings) -> None:
     await asyncio.gather(tasks[0], return_exceptions=True)
     await readiness.end()
     await asyncio.sleep(settings.shutdown_notice_seconds)
+    interceptor.streams.end()
     await server.stop(settings.shutdown_grace_seconds)
     for task in tasks:
         task.cancel()

@@ -1,8 +1,6 @@
 """What happens to every call around its handler: the order as data, and each stage through a real server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -12,8 +10,6 @@ import structlog
 from prometheus_client import REGISTRY
 from specie.transaction.v1 import (
     GetAccountsRequest,
-    GetBalanceRequest,
-    GetBalanceResponse,
     ListTransactionsRequest,
     TransferRequest,
     TransferResponse,
@@ -24,64 +20,9 @@ from service_kit import interceptors
 from service_kit.call import LOCAL_PRINCIPAL, Call, current_call
 from service_kit.interceptors import CALL_SECONDS_MAX, CHAIN, ChainInterceptor
 from service_kit.status import Refusal, invalid
-from tests.kit.calls import Client, Failed, connected, failed, outcome
+from tests.kit.calls import Failed, failed
+from tests.kit.chain import METHOD, Service, counted, done, serving, transfer
 from tests.kit.wallets import asynchronous
-
-METHOD = "/specie.transaction.v1.TransactionService/Transfer"
-
-Handler = Callable[[TransferRequest], Awaitable[TransferResponse]]
-
-
-async def done(_: TransferRequest) -> TransferResponse:
-    return TransferResponse()
-
-
-class Service:
-    """Answers Transfer by what a test puts there, and keeps the requests and calls."""
-
-    def __init__(self, handler: Handler) -> None:
-        self._handler = handler
-        self.requests: list[TransferRequest] = []
-        self.calls: list[Call] = []
-
-    async def transfer(self, request: TransferRequest, _context: object) -> TransferResponse:
-        self.requests.append(request)
-        self.calls.append(current_call())
-        return await self._handler(request)
-
-    async def get_balance(self, _request: GetBalanceRequest, _context: object) -> GetBalanceResponse:
-        return GetBalanceResponse()
-
-    def register(self, server: Any) -> None:  # noqa: ANN401 - the types of generic handlers know only blocking servers
-        make: Any = grpc.unary_unary_rpc_method_handler
-        handlers = {
-            "Transfer": make(self.transfer, TransferRequest.FromString, TransferResponse.SerializeToString),
-            "GetBalance": make(self.get_balance, GetBalanceRequest.FromString, GetBalanceResponse.SerializeToString),
-        }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(METHOD.split("/")[1], handlers),))
-
-
-@asynccontextmanager
-async def serving(service: Service) -> AsyncIterator[Client]:
-    server = grpc.aio.server(interceptors=(ChainInterceptor(),))
-    service.register(server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        async with connected(f"127.0.0.1:{port}") as client:
-            yield client
-    finally:
-        await server.stop(None)
-
-
-def transfer(**changed: Any) -> TransferRequest:  # noqa: ANN401 - any field
-    values: dict[str, Any] = {
-        "source": "wallets/a",
-        "destination": "wallets/b",
-        "amount": Money(currency_code="USD", minor_units=1),
-        "request_id": "key",
-    }
-    return TransferRequest(**(values | changed))
 
 
 def test_the_order_of_the_chain_and_why_it_is_so() -> None:
@@ -155,10 +96,6 @@ async def test_each_call_has_one_line_in_the_log_with_the_code_that_its_caller_s
     # An error that a caller caused is no error of ours, and nobody's names stand in the log.
     assert len(lines) == len(logs)
     assert "wallets/" not in str(logs)
-
-
-def counted(code: str) -> float:
-    return REGISTRY.get_sample_value("specie_calls_total", {"method": METHOD, "code": code}) or 0
 
 
 @asynchronous
@@ -258,70 +195,6 @@ async def test_what_is_late_already_is_not_begun() -> None:
     assert not begun
 
 
-@pytest.mark.parametrize(
-    ("field", "headers", "expected"),
-    [
-        ("f", {}, "f"),
-        ("", {"idempotency-key": "h"}, "h"),
-        ("", {"x-idempotency-key": "x"}, "x"),
-        ("", {"idempotency-key": "h", "x-idempotency-key": "h"}, "h"),
-        ("s", {"idempotency-key": "s", "x-idempotency-key": "s"}, "s"),
-        ("", {}, None),
-        ("", {"idempotency-key": ""}, None),
-        ("", {"x-request-id": "trace"}, None),
-        ("", {"idempotency-key": "h" * 129}, None),
-        ("f", {"idempotency-key": "h"}, None),
-        ("f", {"x-idempotency-key": "x"}, None),
-        ("", {"idempotency-key": "h", "x-idempotency-key": "x"}, None),
-        ("f", {"idempotency-key": "f", "x-idempotency-key": "x"}, None),
-    ],
-)
-@asynchronous
-async def test_the_request_id_comes_from_the_field_or_a_header_and_all_must_agree(
-    field: str, headers: dict[str, str], expected: str | None
-) -> None:
-    service = Service(done)
-    async with serving(service) as client:
-        answer = await outcome(
-            client.transactions.Transfer(transfer(request_id=field), metadata=tuple(headers.items()))
-        )
-    if expected is None:
-        assert isinstance(answer, Failed)
-        assert (answer.code, answer.reason, list(answer.fields)) == (
-            "INVALID_ARGUMENT",
-            "INVALID_FIELD",
-            ["request_id"],
-        )
-        assert not service.requests
-    else:
-        assert [request.request_id for request in service.requests] == [expected]
-
-
-@asynchronous
-async def test_a_header_that_is_sent_twice_is_one_key_of_both_values() -> None:
-    service = Service(done)
-    async with serving(service) as client:
-        twice = (("idempotency-key", "a"), ("idempotency-key", "b"))
-        await client.transactions.Transfer(transfer(request_id=""), metadata=twice)
-    assert [request.request_id for request in service.requests] == ["a,b"]
-
-
-@asynchronous
-async def test_a_key_is_no_matter_to_calls_that_move_nothing() -> None:
-    async with serving(Service(done)) as client:
-        request = GetBalanceRequest(wallet="wallets/a")
-        headers = (("idempotency-key", "a"), ("x-idempotency-key", "b"))
-        assert await client.transactions.GetBalance(request, metadata=headers) == GetBalanceResponse()
-
-
-@asynchronous
-async def test_bytes_in_the_metadata_are_left_alone() -> None:
-    service = Service(done)
-    async with serving(service) as client:
-        await client.transactions.Transfer(transfer(), metadata=(("idempotency-key-bin", b"\xff"),))
-    assert "idempotency-key-bin" not in service.calls[0].metadata
-
-
 def paths(request: Any) -> list[str]:  # noqa: ANN401 - any message
     async def proceed(_: Call) -> Any:  # noqa: ANN401 - any answer
         raise AssertionError("it must not come so far")
@@ -362,42 +235,7 @@ def test_what_is_not_ours_passes_untouched() -> None:
     assert intercepted("/specie.wallet.v1.WalletService/Steal", None) is None
 
 
-def test_a_call_that_streams_is_not_let_through_without_the_chain() -> None:
-    handler: Any = grpc.unary_stream_rpc_method_handler(lambda _request, _context: iter(()))
-    with pytest.raises(TypeError, match="streams"):
+def test_a_call_that_takes_a_stream_is_not_let_through_without_the_chain() -> None:
+    handler: Any = grpc.stream_unary_rpc_method_handler(lambda _requests, _context: None)
+    with pytest.raises(TypeError, match="takes a stream"):
         intercepted("/specie.x.v1.X/Watch", handler)
-
-
-class Silent:
-    """A context that only takes the trailing metadata."""
-
-    def set_trailing_metadata(self, _: object) -> None:
-        return
-
-
-async def through(stage: interceptors.Stage, metadata: dict[str, str]) -> Call:
-    """What a header does that grpc's own client refuses to send, and others do not."""
-
-    async def proceed(_: Call) -> Any:  # noqa: ANN401 - any answer
-        return None
-
-    context: Any = Silent()
-    call = Call(METHOD, b"", TransferRequest.FromString, context, metadata)
-    call.request = transfer(request_id="")
-    await stage(call, proceed)
-    return call
-
-
-@pytest.mark.parametrize("sent", ["caf\u00e9", "two\nlines", "\x00", "x" * 129, ""])
-@asynchronous
-async def test_a_trace_id_that_could_not_be_sent_back_is_replaced(sent: str) -> None:
-    call = await through(interceptors.trace, {"x-request-id": sent})
-    assert call.trace_id != sent
-    assert call.trace_id.isascii()
-
-
-@asynchronous
-async def test_an_idempotency_key_in_a_header_is_ascii() -> None:
-    with pytest.raises(Refusal) as raised:
-        await through(interceptors.idempotency_key, {"idempotency-key": "\u00ff\u00fe"})
-    assert [v.field for v in raised.value.violations] == ["request_id"]
