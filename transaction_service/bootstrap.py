@@ -19,8 +19,8 @@ from transaction_service.adapters.accounts import SqlAccounts
 from transaction_service.adapters.posting_store import PostgresPostingStore
 from transaction_service.adapters.reader import SqlLedgerReader
 from transaction_service.posting import metrics
-from transaction_service.posting.lane import PostingLane, Result
-from transaction_service.posting.queue import PostingQueue, Ticket
+from transaction_service.posting.lane import PostingLane
+from transaction_service.posting.queue import PostingQueue, Result, Ticket
 from transaction_service.rpc.account_servicer import AccountServicer
 from transaction_service.rpc.transaction_servicer import TransactionServicer
 from transaction_service.settings import TransactionSettings
@@ -42,7 +42,7 @@ def build(settings: TransactionSettings) -> Application:
     """Starts the lanes. Call it on the running event loop, whose callers the lanes will answer."""
     database = Database(settings, "specie transaction reads")
     accounts, reader = SqlAccounts(database), SqlLedgerReader(database)
-    queue = PostingQueue(settings.queue_length)
+    queue = PostingQueue(settings.queue_length, settings.queue_bytes)
     metrics.QUEUE_LENGTH.set_function(lambda: len(queue))
     lanes = [start_lane(queue, settings, asyncio.get_running_loop()) for _ in range(settings.lanes)]
     servicer, internal = TransactionServicer(queue, reader, accounts), AccountServicer(accounts)
@@ -82,7 +82,7 @@ async def watch(lanes: Sequence[PostingLane]) -> None:
 
 
 def start_lane(queue: PostingQueue, settings: TransactionSettings, loop: asyncio.AbstractEventLoop) -> PostingLane:
-    def deliver(results: Sequence[tuple[Ticket, Result]]) -> None:
+    def deliver(results: Sequence[tuple[Ticket, list[Result]]]) -> None:
         loop.call_soon_threadsafe(_resolve, results)
 
     store = PostgresPostingStore(settings.database_dsn.get_secret_value(), settings.statement_timeout_seconds)
@@ -91,6 +91,6 @@ def start_lane(queue: PostingQueue, settings: TransactionSettings, loop: asyncio
     return lane
 
 
-def _resolve(results: Sequence[tuple[Ticket, Result]]) -> None:
-    for ticket, result in results:
-        ticket.resolve(result)
+def _resolve(results: Sequence[tuple[Ticket, list[Result]]]) -> None:
+    for ticket, of_ticket in results:
+        ticket.resolve(of_ticket)

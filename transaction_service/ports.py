@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from transaction_service.domain.account import Account, Change
+from transaction_service.domain.book import Book, Reversed
 from transaction_service.domain.failure import Failure
-from transaction_service.domain.ledger import Book
+from transaction_service.domain.hold import Hold
 from transaction_service.domain.movement import Entry, Transaction, TransactionKind, TransactionState
 
 
@@ -23,12 +24,28 @@ class StoreUnavailable(Exception):  # noqa: N818 - as above
     """The store cannot be reached. Whether the last write came through is not known: the transactions' ids tell."""
 
 
+class Wanted(NamedTuple):
+    """What a group's lock pass is to find: accounts by name, the others by id.
+
+    `transactions`: those of the commands and those that are to be reversed; `reversed`: only the latter; `pending`:
+    those whose time has come or that are to be cancelled, to be locked.
+    """
+
+    accounts: Collection[str]
+    transactions: Collection[str]
+    holds: Collection[str] = ()
+    reversed: Collection[str] = ()
+    pending: Collection[str] = ()
+
+
 class Locked(NamedTuple):
     """What a group's lock pass found. `now` is not before the last entry of any of the accounts."""
 
     accounts: dict[str, Account]
     known: dict[str, Transaction]
     now: datetime
+    holds: dict[str, Hold]
+    reversed: dict[str, Reversed]
 
 
 class PostingStore(Protocol):
@@ -37,9 +54,9 @@ class PostingStore(Protocol):
     def open_system_accounts(self, accounts: Sequence[Account]) -> None:
         """Opens those that do not exist yet, in a transaction of its own."""
 
-    def lock(self, names: Collection[str], ids: Collection[str], *, patient: bool) -> Locked:
-        """Begins. Locks the accounts in the order of their ids and finds the transactions that exist under these ids.
-        Not patient: gives up after some milliseconds when somebody else holds an account.
+    def lock(self, wanted: Wanted, *, patient: bool) -> Locked:
+        """Begins. Locks the accounts in the order of their ids, which also guard their holds and reversals, and what is
+        pending. Not patient: gives up after some milliseconds when somebody else holds an account.
 
         Raises Conflict, LockTimeout, StoreUnavailable; then nothing is begun.
         """
@@ -49,6 +66,9 @@ class PostingStore(Protocol):
 
     def roll_back(self) -> None:
         """Ends what `lock` began, without effect."""
+
+    def held(self, names: Collection[str]) -> set[str]:
+        """Which of these accounts another session holds now. Nothing must be begun."""
 
     def close(self) -> None:
         """Frees the connection."""

@@ -17,5 +17,8 @@ class TransactionSettings(ServiceSettings):
     )
     group_max: int = Field(default=1000, ge=1, le=10_000, description="Commands that one commit takes at the most")
     queue_length: int = Field(
-        default=5000, ge=1, le=1_000_000, description="Commands that may wait; beyond it RESOURCE_EXHAUSTED"
+        default=20_000, ge=1, le=1_000_000, description="Commands that may wait; beyond it RESOURCE_EXHAUSTED"
+    )
+    queue_bytes: int = Field(
+        default=32 * 2**20, ge=1, description="Bytes of the requests that may wait; beyond it RESOURCE_EXHAUSTED"
     )

@@ -11,10 +11,11 @@ from datetime import datetime
 from itertools import chain
 
 from transaction_service.domain.account import Account, Change
+from transaction_service.domain.book import Book, Reversed
 from transaction_service.domain.failure import Failure
-from transaction_service.domain.ledger import Book
-from transaction_service.domain.movement import Entry, Transaction
-from transaction_service.ports import Line, Locked, Position, TransactionFilter
+from transaction_service.domain.hold import Hold
+from transaction_service.domain.movement import Entry, Transaction, TransactionState
+from transaction_service.ports import Line, Locked, Position, TransactionFilter, Wanted
 
 
 @dataclass
@@ -25,6 +26,7 @@ class Memory:
     accounts: dict[str, Account] = field(default_factory=dict)
     transactions: dict[str, Transaction] = field(default_factory=dict)
     entries: dict[str, list[Entry]] = field(default_factory=dict)
+    holds: dict[str, Hold] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -39,19 +41,37 @@ class MemoryPostingStore:
             for account in accounts:
                 self._memory.accounts.setdefault(account.name, account)
 
-    def lock(self, names: Collection[str], ids: Collection[str], *, patient: bool) -> Locked:  # noqa: ARG002 - as the port
-        self._memory.lock.acquire()
-        accounts = {name: copy(self._memory.accounts[name]) for name in names if name in self._memory.accounts}
-        known = {id_: self._memory.transactions[id_] for id_ in ids if id_ in self._memory.transactions}
-        posted = chain.from_iterable(self._memory.entries.get(a.id, ())[-1:] for a in accounts.values())
-        return Locked(accounts, known, max([self._memory.clock(), *(e.post_time for e in posted)]))
+    def lock(self, wanted: Wanted, *, patient: bool) -> Locked:  # noqa: ARG002 - as the port
+        memory = self._memory
+        memory.lock.acquire()
+        accounts = {name: copy(memory.accounts[name]) for name in wanted.accounts if name in memory.accounts}
+        known = {id_: memory.transactions[id_] for id_ in wanted.transactions if id_ in memory.transactions}
+        holds = {id_: memory.holds[id_] for id_ in wanted.holds if id_ in memory.holds}
+        posted = chain.from_iterable(memory.entries.get(a.id, ())[-1:] for a in accounts.values())
+        now = max([memory.clock(), *(e.post_time for e in posted)])
+        return Locked(accounts, known, now, holds, self._reversed(wanted.reversed))
+
+    def _reversed(self, ids: Collection[str]) -> dict[str, Reversed]:
+        found: dict[str, Reversed] = {}
+        for transaction in self._memory.transactions.values():
+            id_ = transaction.movement.reverses
+            if id_ in ids and transaction.state is TransactionState.POSTED:
+                times, amount = found.get(id_, Reversed())
+                found[id_] = Reversed(times + 1, amount + transaction.movement.amount)
+        return found
 
     def write(self, book: Book) -> None:
+        for id_ in book.decided:
+            self._memory.transactions.pop(id_, None)  # kept in the order of their decisions
         self._memory.transactions |= book.decided
         for entry in book.entries:
             self._memory.entries.setdefault(entry.account_id, []).append(entry)
         self._memory.accounts |= book.changed
+        self._memory.holds |= book.changed_holds
         self._memory.lock.release()
+
+    def held(self, names: Collection[str]) -> set[str]:  # noqa: ARG002 - as the port
+        return set()
 
     def roll_back(self) -> None:
         self._memory.lock.release()

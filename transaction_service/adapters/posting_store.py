@@ -1,10 +1,8 @@
-"""The posting port on PostgreSQL: one psycopg2 connection, two round trips a group.
-
-The arrays go over as array literals: the server parses them much faster than a list of constants.
+"""The posting port on PostgreSQL: one psycopg2 connection, two round trips a group, and one more for each kind of thing
+that few groups need: repeated requests, holds, reversals, what was pending.
 """
 
-import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
@@ -15,13 +13,13 @@ from psycopg2 import errorcodes
 
 from service_kit.database import is_out_of_service, keepalives
 from transaction_service.adapters import statements
-from transaction_service.adapters.rows import to_account, to_transaction
+from transaction_service.adapters.rows import to_account, to_hold, to_transaction
+from transaction_service.adapters.writes import array, writes
 from transaction_service.domain.account import Account
+from transaction_service.domain.book import Book, Reversed
 from transaction_service.domain.failure import InvariantViolation
 from transaction_service.domain.identity import account_id
-from transaction_service.domain.ledger import Book
-from transaction_service.domain.movement import Entry, Transaction
-from transaction_service.ports import Conflict, Locked, LockTimeout, StoreUnavailable
+from transaction_service.ports import Conflict, Locked, LockTimeout, StoreUnavailable, Wanted
 
 RACED: Final = (errorcodes.SERIALIZATION_FAILURE, errorcodes.DEADLOCK_DETECTED, errorcodes.UNIQUE_VIOLATION)
 RACED_CONSTRAINTS: Final = (None, "transaction_pkey")
@@ -50,18 +48,18 @@ class PostgresPostingStore:
                 (account.id, account.name, account.owner, account.currency, int(account.kind), int(account.state)),
             )
 
-    def lock(self, names: Collection[str], ids: Collection[str], *, patient: bool) -> Locked:
+    def lock(self, wanted: Wanted, *, patient: bool) -> Locked:
         sql = statements.BEGIN_LOCK
         if not patient:
             sql = statements.BEGIN_LOCK_IMPATIENT.format(milliseconds=IMPATIENT_LOCK_TIMEOUT_MS)
-        rows = self._run(sql, (_plain(map(account_id, names)), _plain(ids)))
+        rows = self._run(sql, (array(map(account_id, wanted.accounts)), array(wanted.transactions)))
         try:
-            return self._locked(rows)
+            return self._locked(rows, wanted)
         except BaseException:
             self.roll_back()
             raise
 
-    def _locked(self, rows: list[Any]) -> Locked:
+    def _locked(self, rows: list[Any], wanted: Wanted) -> Locked:
         now: datetime = rows.pop()[-1]
         accounts: dict[str, Account] = {}
         known: list[str] = []
@@ -70,28 +68,30 @@ class PostgresPostingStore:
                 known.append(row[0])
             else:
                 accounts[row[1]] = to_account(row)
-        transactions = self._known(known) if known else {}
-        return Locked(accounts, transactions, now)
+        if wanted.pending:
+            self._run(statements.EXECUTE_PENDING, (array(wanted.pending),))
+        found = [to_transaction(row) for row in self._found(statements.EXECUTE_KNOWN, known)]
+        holds = [to_hold(row) for row in self._found(statements.EXECUTE_HOLDS, wanted.holds)]
+        gone_back = self._found(statements.EXECUTE_REVERSED, wanted.reversed)
+        return Locked(
+            accounts,
+            {transaction.movement.id: transaction for transaction in found},
+            now,
+            {hold.id: hold for hold in holds},
+            {id_: Reversed(times, amount) for id_, times, amount in gone_back},
+        )
+
+    def _found(self, sql: str, ids: Collection[str]) -> list[Any]:
+        return self._run(sql, (array(ids),)) if ids else []
 
     def write(self, book: Book) -> None:
-        now = book.now
-        sql, values = [statements.WRITE_TRANSACTIONS], _transactions(book.decided.values(), now)
-        if book.entries:
-            changed = list(book.changed.values())
-            sql += [statements.WRITE_ENTRIES, statements.WRITE_ACCOUNTS]
-            values += _entries(book.entries, now)
-            values += [
-                _plain([a.id for a in changed]),
-                _numbers([a.balance for a in changed]),
-                _numbers([a.version for a in changed]),
-                now,
-            ]
-            limited = [a for a in changed if a.limits.bind_debits]
-            if limited:
-                sql.append(statements.WRITE_USAGE)
-                values += _usages(limited)
-        sql.append("COMMIT")
-        self._run("; ".join(sql), values)
+        written = [*writes(book), ("COMMIT", [])]
+        self._run("; ".join(sql for sql, _ in written), [value for _, values in written for value in values])
+
+    def held(self, names: Collection[str]) -> set[str]:
+        ids = (array(map(account_id, names)),)
+        there = {name for (name,) in self._run(statements.THERE, ids)}
+        return there - {name for (name,) in self._run(statements.FREE, ids)}
 
     def roll_back(self) -> None:
         self._end()
@@ -100,9 +100,6 @@ class PostgresPostingStore:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-    def _known(self, ids: Sequence[str]) -> dict[str, Transaction]:
-        return {row[0]: to_transaction(row) for row in self._run(statements.EXECUTE_KNOWN, (_plain(ids),))}
 
     def _run(self, sql: str, values: Sequence[Any]) -> list[Any]:
         """The rows of the last statement. After an error nothing is begun any more."""
@@ -162,74 +159,3 @@ class PostgresPostingStore:
                 return True
         self.close()
         return False
-
-
-def _transactions(decided: Iterable[Transaction], now: datetime) -> list[Any]:
-    rows = sorted(decided, key=_id)
-    movements = [row.movement for row in rows]
-    failures = [row.failure for row in rows]
-    return [
-        _plain([m.id for m in movements]),
-        _numbers([m.kind for m in movements]),
-        _numbers([row.state for row in rows]),
-        _texts([m.source for m in movements]),
-        _texts([m.destination for m in movements]),
-        _numbers([m.amount for m in movements]),
-        _texts([m.currency for m in movements]),
-        _texts([m.description for m in movements]),
-        _texts([m.external_reference for m in movements]),
-        _texts([json.dumps(dict(m.labels), ensure_ascii=False) if m.labels else "{}" for m in movements]),
-        _texts([m.principal for m in movements]),
-        _texts([m.request_id for m in movements]),
-        _texts([m.trace_id for m in movements]),
-        _plain([m.fingerprint for m in movements]),
-        _plain(["NULL" if f is None else f.reason.value for f in failures]),
-        _texts([None if f is None else json.dumps(f.metadata, ensure_ascii=False) for f in failures]),
-        now,
-    ]
-
-
-def _id(transaction: Transaction) -> str:
-    return transaction.movement.id
-
-
-def _entries(entries: Sequence[Entry], now: datetime) -> list[Any]:
-    return [
-        _plain([e.account_id for e in entries]),
-        _numbers([e.seq for e in entries]),
-        _plain([e.transaction_id for e in entries]),
-        _numbers([e.amount for e in entries]),
-        _numbers([e.balance for e in entries]),
-        now,
-    ]
-
-
-def _usages(accounts: Sequence[Account]) -> list[Any]:
-    usages = [a.usage for a in accounts]
-    return [
-        _plain([a.id for a in accounts]),
-        _numbers([u.day for u in usages]),
-        _numbers([u.day_amount for u in usages]),
-        _numbers([u.hour for u in usages]),
-        _numbers([u.hour_count for u in usages]),
-    ]
-
-
-def _plain(words: Iterable[str]) -> str:
-    """Of words that need no quotes: ids, names of reasons, NULL."""
-    return "{" + ",".join(words) + "}"
-
-
-def _numbers(numbers: Iterable[int]) -> str:
-    return "{" + ",".join([str(int(number)) for number in numbers]) + "}"
-
-
-def _texts(texts: Iterable[str | None]) -> str:
-    """Of any text: quoted, with backslashes and quotes escaped (PostgreSQL manual, 8.15.2)."""
-    return "{" + ",".join(["NULL" if text is None else _quoted(text) for text in texts]) + "}"
-
-
-def _quoted(text: str) -> str:
-    if '"' in text or "\\" in text:
-        text = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'

@@ -14,7 +14,9 @@ from transaction_service.domain.account import (
     Usage,
 )
 from transaction_service.domain.failure import Failure, Reason
+from transaction_service.domain.hold import Hold, HoldState
 from transaction_service.domain.movement import Movement, Transaction, TransactionKind, TransactionState
+from transaction_service.domain.terms import read
 
 KINDS: Mapping[int, AccountKind] = {kind.value: kind for kind in AccountKind}
 STATES: Mapping[int, AccountState] = {state.value: state for state in AccountState}
@@ -37,7 +39,10 @@ def to_account(row: Sequence[Any]) -> Account:
 def to_transaction(row: Sequence[Any]) -> Transaction:
     """A row of TRANSACTION_COLUMNS."""
     (id_, kind_number, state, source, destination, amount, currency, description, external_reference) = row[:9]
-    (labels, principal, request_id, trace_id, fingerprint, reason, failure_metadata, create_time, post_time) = row[9:18]
+    (labels, principal, request_id, trace_id, fingerprint, reason, failure_metadata, create_time, decide_time) = row[
+        9:18
+    ]
+    terms, hold, reverses = row[18:21]
     kind = TransactionKind(kind_number)
     movement = Movement(
         id_,
@@ -54,9 +59,17 @@ def to_transaction(row: Sequence[Any]) -> Transaction:
         principal,
         request_id,
         trace_id,
+        read(terms),
+        hold or "",
+        reverses or "",
     )
     failure = Failure(Reason(reason), failure_metadata) if reason else None
-    return Transaction(movement, TransactionState(state), create_time, failure, post_time)
+    return Transaction(movement, TransactionState(state), create_time, decide_time, failure)
+
+
+def to_hold(row: Sequence[Any]) -> Hold:
+    """A row of HOLD_COLUMNS."""
+    return Hold(row[0], HoldState(row[1]), *row[2:13])
 
 
 def _provider(kind: TransactionKind, source: str, destination: str) -> str:

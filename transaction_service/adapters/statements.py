@@ -14,7 +14,13 @@ _ACCOUNT_NULLS: Final = ", ".join("NULL" for _ in ACCOUNT_COLUMNS.split(",")[1:]
 
 TRANSACTION_COLUMNS: Final = (
     "id, kind, state, source, destination, amount, currency, description, external_reference, labels, principal, "
-    "request_id, trace_id, fingerprint, failure_reason, failure_metadata, create_time, post_time"
+    "request_id, trace_id, fingerprint, failure_reason, failure_metadata, create_time, decide_time, terms, hold, "
+    "reverses"
+)
+
+HOLD_COLUMNS: Final = (
+    "id, state, source, destination, amount, captured, released, currency, expire_time, create_time, description, "
+    "external_reference, labels"
 )
 
 SESSION: Final = """
@@ -41,22 +47,86 @@ UNION ALL
 SELECT NULL, {_ACCOUNT_NULLS}, greatest(clock_timestamp(), (SELECT max(last_post_time) FROM locked))
 """  # noqa: S608 - column lists of our own
 
-# The stored transactions that answer repeated requests. No lock: they never change. Index: primary key.
+# The stored transactions that answer repeated requests, and those that are to be reversed. Index: primary key.
 KNOWN: Final = f"""
 PREPARE posting_known(uuid[]) AS SELECT {TRANSACTION_COLUMNS} FROM transactions.transaction WHERE id = ANY($1)
 """  # noqa: S608 - as above
 
+# What is still to be posted, locked until it is: of several workers that took the same task one posts it. After the
+# accounts' locks, in the order of the ids. Index: primary key.
+PENDING: Final = """
+PREPARE posting_pending(uuid[]) AS SELECT id FROM transactions.pending WHERE id = ANY($1) ORDER BY id FOR UPDATE
+"""
+
+# A statement of its own after the accounts' locks, so that it sees what the last holder of the lock has written. Holds
+# change only under the lock of their source's account. Index: primary key.
+HOLDS: Final = f"""
+PREPARE posting_holds(uuid[]) AS SELECT {HOLD_COLUMNS} FROM transactions.hold WHERE id = ANY($1)
+"""  # noqa: S608 - as above
+
+# As HOLDS: a transaction is reversed only under the locks of its accounts. Index: transaction_reverses_idx.
+REVERSED: Final = """
+PREPARE posting_reversed(uuid[]) AS
+SELECT reverses, count(*), sum(amount)::bigint FROM transactions.transaction
+WHERE reverses = ANY($1) AND reverses IS NOT NULL AND state = 1 GROUP BY reverses
+"""
+
 # In the order of the ids, so that two groups that race for the same new keys wait in one direction only.
 INSERT_TRANSACTIONS: Final = f"""
 PREPARE posting_transactions(uuid[], smallint[], smallint[], text[], text[], bigint[], text[], text[], text[], jsonb[],
-    text[], text[], text[], uuid[], text[], jsonb[], timestamptz) AS
+    text[], text[], text[], uuid[], text[], jsonb[], timestamptz, jsonb[], uuid[], uuid[]) AS
 INSERT INTO transactions.transaction ({TRANSACTION_COLUMNS})
 SELECT id, kind, state, source, destination, amount, currency, description, external_reference, labels, principal,
-    request_id, trace_id, fingerprint, failure_reason, failure_metadata, $17, CASE WHEN state = 1 THEN $17 END
-FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) AS new(id, kind, state, source,
-    destination, amount, currency, description, external_reference, labels, principal, request_id, trace_id,
-    fingerprint, failure_reason, failure_metadata)
+    request_id, trace_id, fingerprint, failure_reason, failure_metadata, $17, $17, terms, hold, reverses
+FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $18, $19, $20) AS new(id, kind,
+    state, source, destination, amount, currency, description, external_reference, labels, principal, request_id,
+    trace_id, fingerprint, failure_reason, failure_metadata, terms, hold, reverses)
 """  # noqa: S608 - as above
+
+# What was PENDING. Its row in `pending` is locked by this very transaction. Index: primary key.
+UPDATE_TRANSACTIONS: Final = """
+PREPARE posting_settled(uuid[], smallint[], text[], jsonb[], timestamptz) AS
+UPDATE transactions.transaction SET state = new.state, failure_reason = new.reason, failure_metadata = new.metadata,
+    decide_time = $5, xid = pg_current_xact_id()::text::bigint
+FROM unnest($1, $2, $3, $4) AS new(id, state, reason, metadata) WHERE transaction.id = new.id AND transaction.state = 3
+"""
+
+INSERT_PENDING: Final = """
+PREPARE posting_pend(uuid[], timestamptz[]) AS
+INSERT INTO transactions.pending (id, execute_time) SELECT id, execute_time FROM unnest($1, $2) AS new(id, execute_time)
+"""
+
+# The rows are locked by this very transaction. Index: primary key.
+DELETE_PENDING: Final = """
+PREPARE posting_unpend(uuid[]) AS DELETE FROM transactions.pending WHERE id = ANY($1)
+"""
+
+INSERT_LISTING: Final = """
+PREPARE posting_list(uuid[], uuid[], timestamptz) AS
+INSERT INTO transactions.listing (key, decide_time, transaction_id)
+SELECT key, $3, transaction_id FROM unnest($1, $2) AS new(key, transaction_id)
+"""
+
+# Of what was PENDING, which is listed under its create time. Index: primary key.
+DELETE_LISTING: Final = """
+PREPARE posting_unlist(uuid[], timestamptz[], uuid[]) AS
+DELETE FROM transactions.listing USING unnest($1, $2, $3) AS old(key, time, id)
+WHERE listing.key = old.key AND listing.decide_time = old.time AND listing.transaction_id = old.id
+"""
+
+INSERT_HOLDS: Final = f"""
+PREPARE posting_place(uuid[], smallint[], text[], text[], bigint[], bigint[], bigint[], text[], timestamptz[],
+    timestamptz[], text[], text[], jsonb[]) AS
+INSERT INTO transactions.hold ({HOLD_COLUMNS}) SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+    $13)
+"""  # noqa: S608 - as above
+
+# Guarded by the locks of their sources' accounts. Index: primary key.
+UPDATE_HOLDS: Final = """
+PREPARE posting_change_holds(uuid[], smallint[], bigint[], bigint[]) AS
+UPDATE transactions.hold SET state = new.state, captured = new.captured, released = new.released
+FROM unnest($1, $2, $3, $4) AS new(id, state, captured, released) WHERE hold.id = new.id
+"""
 
 INSERT_ENTRIES: Final = """
 PREPARE posting_entries(uuid[], bigint[], uuid[], bigint[], bigint[], timestamptz) AS
@@ -72,6 +142,15 @@ UPDATE transactions.account SET balance = new.balance, version = new.version, la
 FROM unnest($1, $2, $3) AS new(id, balance, version) WHERE account.id = new.id
 """
 
+# As UPDATE_ACCOUNTS, for a group that changes what is held. One statement, because neither a balance nor what is held
+# may change alone where they change together: the row's CHECK looks at both. Without an entry the time stays.
+UPDATE_HELD_ACCOUNTS: Final = """
+PREPARE posting_held_accounts(uuid[], bigint[], bigint[], timestamptz, bigint[]) AS
+UPDATE transactions.account SET balance = new.balance, version = new.version, held = new.held,
+    last_post_time = CASE WHEN account.version = new.version THEN account.last_post_time ELSE $4 END
+FROM unnest($1, $2, $3, $5) AS new(id, balance, version, held) WHERE account.id = new.id
+"""
+
 # As UPDATE_ACCOUNTS, for the few accounts that have limits.
 UPDATE_USAGE: Final = """
 PREPARE posting_usage(uuid[], integer[], bigint[], integer[], bigint[]) AS
@@ -80,13 +159,28 @@ UPDATE transactions.account SET used_day = new.day, used_day_amount = new.day_am
 FROM unnest($1, $2, $3, $4, $5) AS new(id, day, day_amount, hour, hour_count) WHERE account.id = new.id
 """
 
+# Which of these accounts another session holds: those that are there and are not found. Index: primary key.
+FREE: Final = "SELECT name FROM transactions.account WHERE id = ANY(%s::uuid[]) FOR UPDATE SKIP LOCKED"
+THERE: Final = "SELECT name FROM transactions.account WHERE id = ANY(%s::uuid[])"
+
 PREPARED: Final = (
     SESSION,
     LOCK,
     KNOWN,
+    PENDING,
+    HOLDS,
+    REVERSED,
     INSERT_TRANSACTIONS,
+    UPDATE_TRANSACTIONS,
+    INSERT_PENDING,
+    DELETE_PENDING,
+    INSERT_LISTING,
+    DELETE_LISTING,
+    INSERT_HOLDS,
+    UPDATE_HOLDS,
     INSERT_ENTRIES,
     UPDATE_ACCOUNTS,
+    UPDATE_HELD_ACCOUNTS,
     UPDATE_USAGE,
 )
 
@@ -98,7 +192,24 @@ VALUES (%s, %s, %s, %s, %s, %s, 0, 0, NULL, 0, 0, 0, 0, 0, 'UTC', 0, 0, 0, 0) ON
 BEGIN_LOCK: Final = "BEGIN; EXECUTE posting_lock(%s, %s)"
 BEGIN_LOCK_IMPATIENT: Final = "BEGIN; SET LOCAL lock_timeout = {milliseconds}; EXECUTE posting_lock(%s, %s)"
 EXECUTE_KNOWN: Final = "EXECUTE posting_known(%s)"
-WRITE_TRANSACTIONS: Final = "EXECUTE posting_transactions(" + ", ".join(["%s"] * 17) + ")"
-WRITE_ENTRIES: Final = "EXECUTE posting_entries(%s, %s, %s, %s, %s, %s)"
-WRITE_ACCOUNTS: Final = "EXECUTE posting_accounts(%s, %s, %s, %s)"
-WRITE_USAGE: Final = "EXECUTE posting_usage(%s, %s, %s, %s, %s)"
+EXECUTE_PENDING: Final = "EXECUTE posting_pending(%s)"
+EXECUTE_HOLDS: Final = "EXECUTE posting_holds(%s)"
+EXECUTE_REVERSED: Final = "EXECUTE posting_reversed(%s)"
+
+
+def _execute(name: str, values: int) -> str:
+    return f"EXECUTE posting_{name}(" + ", ".join(["%s"] * values) + ")"
+
+
+WRITE_TRANSACTIONS: Final = _execute("transactions", 20)
+WRITE_SETTLED: Final = _execute("settled", 5)
+WRITE_PENDING: Final = _execute("pend", 2)
+WRITE_UNPENDING: Final = _execute("unpend", 1)
+WRITE_LISTING: Final = _execute("list", 3)
+WRITE_UNLISTING: Final = _execute("unlist", 3)
+WRITE_HOLDS: Final = _execute("place", 13)
+WRITE_CHANGED_HOLDS: Final = _execute("change_holds", 4)
+WRITE_ENTRIES: Final = _execute("entries", 6)
+WRITE_ACCOUNTS: Final = _execute("accounts", 4)
+WRITE_HELD_ACCOUNTS: Final = _execute("held_accounts", 5)
+WRITE_USAGE: Final = _execute("usage", 5)

@@ -31,3 +31,8 @@ def account_id(name: str) -> str:
 def transaction_id(principal: str, request_id: str) -> str:
     """The id of the transaction that this principal asks for under this request id."""
     return derived_id(principal, request_id)
+
+
+def label_id(key: str, value: str) -> str:
+    """Under which the transactions with this label are listed. It is nobody's account: those have one part."""
+    return derived_id("label", key, value)

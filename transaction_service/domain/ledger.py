@@ -1,131 +1,83 @@
 """The posting core: decides one command after the other over locked accounts.
 
-`decide` is one list of guards in the order of precedence of `Reason`, then a line after which the command must succeed.
+Each command is one list of guards in the order of precedence of `Reason`, then a line after which it must succeed.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import assert_never
 
-from transaction_service.domain.account import (
-    INT64_MAX,
-    INT64_MIN,
-    Account,
-    AccountKind,
-    AccountState,
-    Usage,
-    day_ends,
-    day_of,
-    hour_ends,
-    hour_of,
-)
+from transaction_service.domain.book import Book, Savepoint
 from transaction_service.domain.failure import Failure, InvariantViolation, Reason
+from transaction_service.domain.guards import net_of, obstacle, use_limits
+from transaction_service.domain.hold import TTL_DEFAULT, Hold, HoldState
 from transaction_service.domain.movement import (
     Answer,
-    Entry,
+    Manner,
     Movement,
     Outcome,
     Refused,
     Transaction,
+    TransactionKind,
     TransactionState,
+    Work,
+    accounts_of,
+    postings_of,
 )
+from transaction_service.domain.reversal import reverse
+from transaction_service.domain.terms import PLAIN
+
+ENDED: dict[HoldState, Reason] = {
+    HoldState.CAPTURED: Reason.HOLD_CAPTURED,
+    HoldState.RELEASED: Reason.HOLD_RELEASED,
+    HoldState.EXPIRED: Reason.HOLD_EXPIRED,
+}
 
 
-@dataclass(slots=True)
-class Book:
-    """The locked accounts by name, the known transactions by id, and what the group has decided so far.
-
-    `now` is the group's one time: not before the last entry of any of its accounts.
-    """
-
-    accounts: Mapping[str, Account]
-    known: Mapping[str, Transaction]
-    now: datetime
-    decided: dict[str, Transaction] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
-    changed: dict[str, Account] = field(default_factory=dict)
-
-    def post(self, movement: Movement, source: Account, destination: Account) -> Outcome:
-        """Writes the two entries. The guards have let it through: what fails here is a bug."""
-        if not 0 < movement.amount <= INT64_MAX:
-            raise InvariantViolation(f"{movement.id}: an amount outside 1 to 2^63 - 1")
-        self._enter(movement, source, -movement.amount)
-        self._enter(movement, destination, movement.amount)
-        return self._decided(Transaction(movement, TransactionState.POSTED, self.now, post_time=self.now))
-
-    def fail(self, movement: Movement, reason: Reason, **metadata: str) -> Outcome:
-        """Records the attempt; no entry."""
-        failure = Failure(reason, metadata)
-        return self._decided(Transaction(movement, TransactionState.FAILED, self.now, failure))
-
-    def _enter(self, movement: Movement, account: Account, amount: int) -> None:
-        account.balance += amount
-        account.version += 1
-        if not INT64_MIN <= account.balance <= INT64_MAX:
-            raise InvariantViolation(f"{account.name}: balance leaves int64")
-        if amount < 0 and account.floor is not None and account.available < account.floor:
-            raise InvariantViolation(f"{account.name}: below its floor after a debit")
-        self.entries.append(Entry(account.id, account.version, movement.id, amount, account.balance, self.now))
-        self.changed[account.name] = account
-
-    def _decided(self, transaction: Transaction) -> Outcome:
-        self.decided[transaction.movement.id] = transaction
-        return Outcome(transaction, replayed=False)
+def decide_work(book: Book, work: Work) -> list[Answer]:
+    """An answer for each of its movements."""
+    match work.manner:
+        case Manner.EACH:
+            return [decide(book, movement) for movement in work.movements]
+        case Manner.ATOMIC:
+            return _all_or_none(book, work.movements)
+        case Manner.DUE:
+            return [_settle(book, movement) for movement in work.movements]
+        case Manner.CANCEL:
+            return [_cancel(book, movement, work.principal) for movement in work.movements]
+        case _:
+            assert_never(work.manner)
 
 
-def decide(book: Book, movement: Movement) -> Answer:  # noqa: C901, PLR0912 - one list of guards reads best whole
+def decide(book: Book, movement: Movement) -> Answer:
     """The answer to one command. Commands that the ledger's state refuses are recorded as FAILED."""
-    if movement.source == movement.destination:
+    if movement.source == movement.destination and movement.source:
         return Refused(Failure(Reason.SAME_WALLET, {"wallet": movement.source}))
-    known = book.known.get(movement.id) or book.decided.get(movement.id)
+    known = book.find(movement.id)
     if known is not None:
         return _again(known, movement)
-    source, destination = book.accounts.get(movement.source), book.accounts.get(movement.destination)
-    if source is None:
-        return book.fail(movement, Reason.SOURCE_NOT_FOUND, wallet=movement.source)
-    if destination is None:
-        return book.fail(movement, Reason.DESTINATION_NOT_FOUND, wallet=movement.destination)
-    if movement.provider and book.accounts[movement.provider].kind is not AccountKind.PROVIDER:
-        return book.fail(movement, Reason.NOT_A_PROVIDER, wallet=movement.provider)
-    for account in (source, destination):
-        if account.currency != movement.currency:
-            return book.fail(
-                movement,
-                Reason.CURRENCY_MISMATCH,
-                wallet=account.name,
-                wallet_currency=account.currency,
-                currency=movement.currency,
-            )
-    if source.state is AccountState.CLOSED:
-        return book.fail(movement, Reason.SOURCE_CLOSED, wallet=source.name)
-    if source.state is AccountState.FROZEN:
-        return book.fail(movement, Reason.SOURCE_FROZEN, wallet=source.name)
-    if destination.state is AccountState.CLOSED:
-        return book.fail(movement, Reason.DESTINATION_CLOSED, wallet=destination.name)
-    if source.limits.bind_debits:
-        usage = _usage(source, book.now)
-        over = _over_limit(source, usage, movement.amount, book.now)
-        if over is not None:
-            return book.fail(movement, over.reason, **over.metadata)
-    spendable = source.spendable
-    if spendable is not None and spendable < movement.amount:
-        return book.fail(
-            movement,
-            Reason.INSUFFICIENT_FUNDS,
-            wallet=source.name,
-            available=str(spendable),
-            amount=str(movement.amount),
-        )
-    if source.balance - movement.amount < INT64_MIN:
-        return book.fail(movement, Reason.BALANCE_OVERFLOW, wallet=source.name)
-    if destination.balance + movement.amount > INT64_MAX:
-        return book.fail(movement, Reason.BALANCE_OVERFLOW, wallet=destination.name)
-    # From here on the movement must succeed.
-    if source.limits.bind_debits:
-        # Money that goes round can add up to more than int64 in a day. The count stops there: no limit is higher.
-        day_amount = min(usage.day_amount + movement.amount, INT64_MAX)
-        source.usage = Usage(usage.day, day_amount, usage.hour, usage.hour_count + 1)
-    return book.post(movement, source, destination)
+    if movement.terms is not PLAIN and movement.terms.deferred:
+        return book.pend(movement)
+    return _effect(book, movement)
+
+
+def _settle(book: Book, movement: Movement) -> Answer:
+    known = _pending(book, movement)
+    return _effect(book, movement) if known is None else known
+
+
+def _cancel(book: Book, movement: Movement, principal: str) -> Answer:
+    known = _pending(book, movement)
+    cancelled = Failure(Reason.TRANSFER_CANCELLED, {"cancelled_by": principal})
+    return book.fail(movement, cancelled) if known is None else known
+
+
+def _pending(book: Book, movement: Movement) -> Outcome | None:
+    """The answer to what is decided already; None: it is PENDING."""
+    known = book.find(movement.id)
+    if known is None:
+        raise InvariantViolation(f"{movement.id}: was pending, and is not there")
+    return None if known.state is TransactionState.PENDING else Outcome(known, replayed=True)
 
 
 def _again(known: Transaction, movement: Movement) -> Answer:
@@ -136,51 +88,154 @@ def _again(known: Transaction, movement: Movement) -> Answer:
     return Refused(Failure(Reason.REQUEST_ID_REUSED, reused))
 
 
-def _usage(account: Account, now: datetime) -> Usage:
-    """What is used of the windows that are open now."""
-    used, day, hour = account.usage, day_of(now, account.limits.time_zone), hour_of(now)
-    return Usage(
-        day,
-        used.day_amount if used.day == day else 0,
-        hour,
-        used.hour_count if used.hour == hour else 0,
+def _effect(book: Book, movement: Movement) -> Answer:
+    match movement.kind:
+        case TransactionKind.TRANSFER | TransactionKind.DEPOSIT | TransactionKind.WITHDRAWAL | TransactionKind.COMPOUND:
+            return _move(book, movement)
+        case TransactionKind.REVERSAL:
+            return reverse(book, movement)
+        case TransactionKind.HOLD:
+            return _place(book, movement)
+        case TransactionKind.CAPTURE:
+            return _capture(book, movement)
+        case TransactionKind.RELEASE | TransactionKind.EXPIRY:
+            return _release(book, movement)
+        case _:
+            assert_never(movement.kind)
+
+
+def _move(book: Book, movement: Movement) -> Outcome:
+    postings = postings_of(movement)
+    net = net_of(postings)
+    failure = obstacle(book, movement, postings, net)
+    if failure is not None:
+        return book.fail(movement, failure)
+    # From here on the movement must succeed.
+    use_limits(book, net)
+    return book.post(movement, reversed(postings))
+
+
+def _place(book: Book, movement: Movement) -> Answer:
+    expire_time = _expire_time(movement, book.now)
+    if expire_time <= book.now:
+        return Refused(Failure(Reason.EXPIRE_TIME_PASSED, {"expire_time": expire_time.isoformat()}))
+    postings = postings_of(movement)
+    net = net_of(postings)
+    failure = obstacle(book, movement, postings, net)
+    if failure is not None:
+        return book.fail(movement, failure)
+    # From here on the hold must be placed.
+    use_limits(book, net)
+    book.reserve(book.accounts[movement.source], movement.amount)
+    hold = Hold(
+        movement.hold,
+        HoldState.OPEN,
+        movement.source,
+        movement.destination,
+        movement.amount,
+        0,
+        0,
+        movement.currency,
+        expire_time,
+        book.now,
+        movement.description,
+        movement.external_reference,
+        movement.labels,
     )
+    book.keep(hold)
+    return book.record(movement)._replace(hold=hold)
 
 
-def _over_limit(account: Account, usage: Usage, amount: int, now: datetime) -> Failure | None:
-    limits = account.limits
-    if limits.per_transaction and amount > limits.per_transaction:
-        told = {"wallet": account.name, "limit": str(limits.per_transaction), "amount": str(amount)}
-        return Failure(Reason.TRANSACTION_LIMIT_EXCEEDED, told)
-    if limits.debits_per_hour and usage.hour_count >= limits.debits_per_hour:
-        told = {"limit": str(limits.debits_per_hour), "used": str(usage.hour_count)}
-        told["resets_at"] = hour_ends(now).isoformat()
-        return Failure(Reason.HOURLY_COUNT_EXCEEDED, {"wallet": account.name, **told})
-    if limits.per_day and usage.day_amount + amount > limits.per_day:
-        told = {"limit": str(limits.per_day), "used": str(usage.day_amount), "amount": str(amount)}
-        told["resets_at"] = day_ends(now, limits.time_zone).isoformat()
-        return Failure(Reason.DAILY_LIMIT_EXCEEDED, {"wallet": account.name, **told})
+def _expire_time(movement: Movement, now: datetime) -> datetime:
+    terms = movement.terms
+    if terms.expire_time is not None:
+        return terms.expire_time
+    return now + (TTL_DEFAULT if terms.ttl_microseconds is None else timedelta(microseconds=terms.ttl_microseconds))
+
+
+def _capture(book: Book, movement: Movement) -> Answer:
+    hold = book.holds.get(movement.hold)
+    if hold is None:
+        return _no_hold(movement)
+    amount = movement.amount or hold.remaining
+    # What is recorded of an attempt to capture all: all that there is, or was.
+    movement = movement._replace(amount=amount or hold.amount)
+    failure = _ended(hold, book.now)
+    if failure is not None:
+        return book.fail(movement, failure)
+    if movement.currency == hold.currency and amount > hold.remaining:
+        told = {"hold": f"holds/{hold.id}", "remaining": str(hold.remaining), "amount": str(amount)}
+        return book.fail(movement, Failure(Reason.CAPTURE_ABOVE_HOLD, told))
+    source = book.accounts[hold.source]
+    postings = postings_of(movement)
+    source.held -= min(amount, hold.remaining)  # what it reserves pays for it
+    failure = obstacle(book, movement, postings, net_of(postings), limited=False)
+    source.held += min(amount, hold.remaining)
+    if failure is not None:
+        return book.fail(movement, failure)
+    # From here on the capture must succeed.
+    taken = hold.take(amount, final=movement.terms.final)
+    book.reserve(source, taken.remaining - hold.remaining)
+    book.keep(taken)
+    return book.post(movement, reversed(postings))._replace(hold=taken)
+
+
+def _release(book: Book, movement: Movement) -> Answer:
+    hold = book.holds.get(movement.hold)
+    if hold is None:
+        return _no_hold(movement)
+    expiring = movement.kind is TransactionKind.EXPIRY
+    movement = movement._replace(amount=hold.remaining or hold.amount)
+    failure = _ended(hold, None if expiring else book.now)
+    if failure is not None:
+        # That a hold ended before its expiry could be noticed is no attempt of anybody's.
+        return Refused(failure) if expiring else book.fail(movement, failure)
+    # From here on the release must succeed.
+    freed = hold.free(HoldState.EXPIRED if expiring else HoldState.RELEASED)
+    book.reserve(book.accounts[hold.source], -hold.remaining)
+    book.keep(freed)
+    return book.record(movement)._replace(hold=freed)
+
+
+def _no_hold(movement: Movement) -> Refused:
+    return Refused(Failure(Reason.HOLD_NOT_FOUND, {"hold": f"holds/{movement.hold}"}))
+
+
+def _ended(hold: Hold, now: datetime | None) -> Failure | None:
+    """Why nothing can be done with it any more. `now` None: whether its time is up does not matter."""
+    name = f"holds/{hold.id}"
+    if hold.state is HoldState.EXPIRED or (
+        hold.state is HoldState.OPEN and now is not None and hold.expire_time <= now
+    ):
+        return Failure(Reason.HOLD_EXPIRED, {"hold": name, "expire_time": hold.expire_time.isoformat()})
+    if hold.state is not HoldState.OPEN:
+        return Failure(ENDED[hold.state], {"hold": name})
     return None
 
 
-def check_group(book: Book, before: Mapping[str, int]) -> None:
-    """Asserts of the whole group, before it is written, what each step should have kept.
-
-    The entries of every transaction sum to 0; every changed balance is the old one plus its entries. `before`: balances
-    by account id.
-    """
-    per_transaction: dict[str, int] = {}
-    per_account: dict[str, int] = {}
-    for entry in book.entries:
-        per_transaction[entry.transaction_id] = per_transaction.get(entry.transaction_id, 0) + entry.amount
-        per_account[entry.account_id] = per_account.get(entry.account_id, 0) + entry.amount
-    unbalanced = [name for name, total in per_transaction.items() if total]
-    if unbalanced:
-        raise InvariantViolation(f"transactions whose entries do not sum to 0: {unbalanced}")
-    drifted = _drifted(book.changed.values(), before, per_account)
-    if drifted:
-        raise InvariantViolation(f"balances that are not the old one plus the entries: {drifted}")
+def _all_or_none(book: Book, movements: Sequence[Movement]) -> list[Answer]:
+    savepoint = Savepoint(book, {name for movement in movements for name in accounts_of(movement)})
+    answers: list[Answer] = []
+    for index, movement in enumerate(movements):
+        answer = decide(book, movement)
+        answers.append(answer)
+        failure = answer.failure if isinstance(answer, Refused) else answer.transaction.failure
+        if failure is not None:
+            savepoint.restore()
+            return _stopped(book, movements, index, failure, trace=isinstance(answer, Outcome))
+    return answers
 
 
-def _drifted(accounts: Iterable[Account], before: Mapping[str, int], moved: Mapping[str, int]) -> list[str]:
-    return [a.name for a in accounts if a.balance != before[a.id] + moved.get(a.id, 0)]
+def _stopped(book: Book, movements: Sequence[Movement], index: int, failure: Failure, *, trace: bool) -> list[Answer]:
+    """Nothing of an atomic batch is posted, because of the item at `index`. `trace`: the ledger's state refused it, so
+    every item is recorded as FAILED, and a retry gets the same answers."""
+    by = {"item": str(index), "stopped_by": f"transactions/{movements[index].id}", "reason": failure.reason.value}
+    answers: list[Answer] = []
+    for number, movement in enumerate(movements):
+        mine = failure if number == index else Failure(Reason.BATCH_STOPPED, by)
+        known = book.find(movement.id)
+        if known is not None:
+            answers.append(_again(known, movement))
+        else:
+            answers.append(book.fail(movement, mine) if trace else Refused(mine))
+    return answers

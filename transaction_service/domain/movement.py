@@ -3,13 +3,16 @@
 Named tuples, because thousands are made a second: immutable, and several times cheaper to make than frozen dataclasses.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from enum import IntEnum
-from typing import NamedTuple
+from enum import Enum, IntEnum
+from typing import Final, NamedTuple
 
 from transaction_service.domain.failure import Failure
+from transaction_service.domain.hold import Hold
 from transaction_service.domain.identity import derived_id, transaction_id
+from transaction_service.domain.terms import PLAIN, Posting, Terms, written
 
 
 class TransactionKind(IntEnum):
@@ -18,6 +21,16 @@ class TransactionKind(IntEnum):
     TRANSFER = 1
     DEPOSIT = 2
     WITHDRAWAL = 3
+    COMPOUND = 4
+    REVERSAL = 5
+    HOLD = 6
+    CAPTURE = 7
+    RELEASE = 8
+    EXPIRY = 9
+
+
+WITHOUT_ENTRIES: Final = frozenset({TransactionKind.HOLD, TransactionKind.RELEASE, TransactionKind.EXPIRY})
+"""They move no money: what they change is what is held."""
 
 
 class TransactionState(IntEnum):
@@ -25,11 +38,15 @@ class TransactionState(IntEnum):
 
     POSTED = 1
     FAILED = 2
+    PENDING = 3
 
 
 class Movement(NamedTuple):
-    """One amount from one account to another, in minor units above 0. `provider` is the account, if any, that must be
-    a provider's."""
+    """One command. Its amount, in minor units, goes from one account to another; 0 where the ledger finds it: all that
+    is left of a hold or of what is reversed, or what the postings in its terms say.
+
+    `provider` is the account, if any, that must be a provider's. `hold` and `reverses` are ids.
+    """
 
     id: str
     fingerprint: str
@@ -45,6 +62,9 @@ class Movement(NamedTuple):
     principal: str
     request_id: str
     trace_id: str
+    terms: Terms = PLAIN
+    hold: str = ""
+    reverses: str = ""
 
 
 def movement(
@@ -61,17 +81,23 @@ def movement(
     external_reference: str = "",
     labels: Mapping[str, str] | None = None,
     trace_id: str = "",
+    terms: Terms = PLAIN,
+    hold: str = "",
+    reverses: str = "",
 ) -> Movement:
     """The command, with its id from who asks for it and a fingerprint of all that makes it this request and no other.
 
     The trace id is not part of the fingerprint: a retry has another one.
     """
     labels = labels or {}
+    id_ = transaction_id(principal, request_id)
     words = [kind.name, source, destination, str(amount), currency, description, external_reference]
     for key in sorted(labels):
         words += (key, labels[key])
+    if terms != PLAIN or hold or reverses:
+        words += ("terms", json.dumps(written(terms), sort_keys=True), "hold", hold, "reverses", reverses)
     return Movement(
-        transaction_id(principal, request_id),
+        id_,
         derived_id(*words),
         kind,
         source,
@@ -85,17 +111,59 @@ def movement(
         principal,
         request_id,
         trace_id,
+        terms,
+        hold or (id_ if kind is TransactionKind.HOLD else ""),
+        reverses,
     )
 
 
+def postings_of(movement: Movement) -> Sequence[Posting]:
+    """What it does to which account, the debits first."""
+    terms, source, destination = movement.terms, movement.source, movement.destination
+    amount, currency = movement.amount, movement.currency
+    if terms.postings:
+        return sorted(terms.postings, key=_is_credit)
+    if terms.fee is None:
+        return Posting(source, -amount, currency), Posting(destination, amount, currency)
+    fee = terms.fee
+    paid, received = (amount, amount - fee.amount) if fee.included else (amount + fee.amount, amount)
+    return (
+        Posting(source, -paid, currency),
+        Posting(destination, received, currency),
+        Posting(fee.destination, fee.amount, currency),
+    )
+
+
+def _is_credit(posting: Posting) -> bool:
+    return posting.amount > 0
+
+
+def accounts_of(movement: Movement) -> set[str]:
+    """The names of all accounts that it speaks of."""
+    names = {movement.source, movement.destination}
+    terms = movement.terms
+    if terms is not PLAIN:
+        names.update(posting.account for posting in terms.postings)
+        if terms.fee is not None:
+            names.add(terms.fee.destination)
+    names.discard("")
+    return names
+
+
 class Transaction(NamedTuple):
-    """A movement that was decided. POSTED has a post time, FAILED a failure."""
+    """A movement that was stored. POSTED: `decide_time` is when it moved the money. FAILED: it has a failure. PENDING:
+    not decided yet, `decide_time` is `create_time`."""
 
     movement: Movement
     state: TransactionState
     create_time: datetime
+    decide_time: datetime
     failure: Failure | None = None
-    post_time: datetime | None = None
+
+    @property
+    def has_entries(self) -> bool:
+        """Whether it is found through its accounts' entries."""
+        return self.state is TransactionState.POSTED and self.movement.kind not in WITHOUT_ENTRIES
 
 
 class Entry(NamedTuple):
@@ -109,11 +177,29 @@ class Entry(NamedTuple):
     post_time: datetime
 
 
+class Manner(Enum):
+    """How the movements of one piece of work are decided."""
+
+    EACH = "each on its own; deferred ones are stored as PENDING"
+    ATOMIC = "all or none"
+    DUE = "they are PENDING, and their time has come"
+    CANCEL = "they are PENDING, and are to be no more"
+
+
+class Work(NamedTuple):
+    """What one caller hands over at once. `principal`: who cancels."""
+
+    movements: Sequence[Movement]
+    manner: Manner = Manner.EACH
+    principal: str = ""
+
+
 class Outcome(NamedTuple):
-    """The stored transaction that answers a command, and whether it had been stored before."""
+    """The stored transaction that answers a command, whether it had been stored before, and the hold it has changed."""
 
     transaction: Transaction
     replayed: bool
+    hold: Hold | None = None
 
 
 class Refused(NamedTuple):

@@ -1,25 +1,28 @@
 """A posting lane: one thread, one connection. It takes all that waits and posts it as one group, in one commit.
 
-A group that meets other sessions' work is retried whole, then one by one, so that one poisoned command cannot take its
-neighbours down. Trying again is safe whatever happened to the first try: a command that came through is found under its
-id and answered as stored.
+A group that meets other sessions' work is retried whole, then in halves of halves, so that one poisoned command cannot
+take its neighbours down. Trying again is safe whatever happened to the first try: a command that came through is found
+under its id and answered as stored.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from time import monotonic, sleep
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
 from transaction_service.domain.account import SYSTEM_PREFIX, system_account
+from transaction_service.domain.book import Amounts, Book, check_group
 from transaction_service.domain.failure import InvariantViolation
 from transaction_service.domain.identity import account_id
-from transaction_service.domain.ledger import Book, check_group, decide
-from transaction_service.domain.movement import Answer, Movement
-from transaction_service.ports import Conflict, LockTimeout, PostingStore, StoreUnavailable
+from transaction_service.domain.ledger import decide_work
+from transaction_service.domain.movement import Answer, Manner, TransactionKind, Work, accounts_of
+from transaction_service.domain.terms import PLAIN
+from transaction_service.ports import Conflict, LockTimeout, PostingStore, StoreUnavailable, Wanted
 from transaction_service.posting import metrics
-from transaction_service.posting.queue import Contention, Expired, LedgerUnavailable, PostingQueue, Ticket
+from transaction_service.posting.queue import Contention, Expired, LedgerUnavailable, PostingQueue, Result, Ticket
 
 log = structlog.stdlib.get_logger()
 
@@ -29,8 +32,27 @@ GATHER_SECONDS: Final = 0.003
 """After a group of more than a crowd a lane pauses that long: many callers are about, and they get to send their next
 commands, which then share one larger group. Under little load nothing waits. See docs/adr/0001."""
 
-Result = Answer | Exception
-Deliver = Callable[[Sequence[tuple[Ticket, Result]]], None]
+Deliver = Callable[[Sequence[tuple[Ticket, list[Result]]]], None]
+
+
+Abandoned = Callable[[int], bool]
+"""Whether nobody waits any more for the work at this position of a group."""
+
+
+def _abandoned(tickets: Sequence[Ticket], position: int) -> bool:
+    return tickets[position].abandoned()
+
+
+def _nobody(position: int) -> bool:  # noqa: ARG001 - as Abandoned
+    return False
+
+
+class Piece(NamedTuple):
+    """Work that cannot be cut: the position in the group of the work that it is of, and in that of its results."""
+
+    position: int
+    offset: int
+    work: Work
 
 
 class PostingLane:
@@ -67,35 +89,37 @@ class PostingLane:
     def _run(self) -> None:
         while group := self._queue.take(self._group_max):
             waiting = [ticket for ticket in group if not ticket.abandoned()]
-            results = dict(zip(map(id, waiting), self.post([t.movement for t in waiting]), strict=True))
-            self._deliver([(ticket, results.get(id(ticket), Expired())) for ticket in group])
+            results = self.post([ticket.work for ticket in waiting], partial(_abandoned, waiting))
+            by_ticket = dict(zip(map(id, waiting), results, strict=True))
+            self._deliver([(t, by_ticket.get(id(t)) or [Expired()] * len(t.work.movements)) for t in group])
             if CROWD < len(group) < self._group_max:
                 sleep(GATHER_SECONDS)
         self._store.close()
 
-    def post(self, movements: Sequence[Movement]) -> list[Result]:
-        """One result for each, in their order. Never raises."""
-        if not movements:
+    def post(self, works: Sequence[Work], abandoned: Abandoned = _nobody) -> list[list[Result]]:
+        """For each work a result for each of its movements, in their order. Never raises. `abandoned` is asked only
+        when the group must be taken apart, which takes time."""
+        if not works:
             return []
         self._began = started = monotonic()
         try:
-            results = self._whole(movements)
+            results = self._whole(works, abandoned)
         except Exception:
             # A bug of ours. The lane must go on, and what the group has left behind ends with its connection.
-            log.exception("lane_failed", group_size=len(movements))
-            results = [LedgerUnavailable() for _ in movements]
+            log.exception("lane_failed", group_size=_size(works))
+            results = [[LedgerUnavailable() for _ in work.movements] for work in works]
             self._store.close()
         self._began = None
         metrics.GROUP_SECONDS.observe(monotonic() - started)
-        metrics.GROUP_SIZE.observe(len(movements))
+        metrics.GROUP_SIZE.observe(_size(works))
         return results
 
-    def _whole(self, movements: Sequence[Movement]) -> list[Result]:
+    def _whole(self, works: Sequence[Work], abandoned: Abandoned) -> list[list[Result]]:
         error: Exception = Contention()
         uncertain = False
         for _ in range(GROUP_ATTEMPTS):
             try:
-                return list(self._attempt(movements, patient=True))
+                return [list(answers) for answers in self._attempt(works, patient=True)]
             except Conflict as conflict:
                 metrics.GROUP_RETRIES.labels("conflict").inc()
                 error = conflict
@@ -108,59 +132,85 @@ class PostingLane:
                 error = unknown
                 break
         if isinstance(error, StoreUnavailable):
-            log.error("ledger_unavailable", group_size=len(movements), error=str(error))
-            return [LedgerUnavailable() for _ in movements]
-        log.warning("group_split", group_size=len(movements), error=repr(error))
-        held: set[str] = set()
-        return [self._alone(movement, held, uncertain=uncertain) for movement in movements]
-
-    def _alone(self, movement: Movement, held: set[str], *, uncertain: bool) -> Result:
-        """Impatient, so that an account that somebody else holds delays its own callers and not all.
-
-        `held`: accounts found to be held, which no later command of the group waits for again. `uncertain`: an earlier
-        try may have an effect yet, so nobody may be told that there is none.
-        """
-        names = {movement.source, movement.destination}
+            log.error("ledger_unavailable", group_size=_size(works), error=str(error))
+            return [[LedgerUnavailable() for _ in work.movements] for work in works]
+        log.warning("group_split", group_size=_size(works), error=repr(error))
+        results: list[list[Result]] = [[Expired() for _ in work.movements] for work in works]
         contended = LedgerUnavailable() if uncertain else Contention()
-        if names & held:
-            return contended
-        try:
-            return self._attempt([movement], patient=False)[0]
-        except Conflict:
-            return contended
-        except LockTimeout:
-            held.update(filter(self._is_held, names))
-            return contended
-        except StoreUnavailable:
-            return LedgerUnavailable()
-        except InvariantViolation as violation:
+        for piece, found in self._apart(_pieces(works), abandoned, contended):
+            results[piece.position][piece.offset : piece.offset + len(found)] = found
+        return results
+
+    def _apart(  # noqa: C901 - one loop over what can happen to a part reads best whole
+        self, pieces: Sequence[Piece], abandoned: Abandoned, contended: Exception
+    ) -> Iterator[tuple[Piece, Sequence[Result]]]:
+        """Halves what fails, the first half first, until what fails stands alone.
+
+        Impatient, so that an account that somebody else holds delays its own callers and not all: who names such an
+        account is not tried again. `contended`: what those are told; when an earlier try may have an effect yet, nobody
+        may be told that there is none. What nobody waits for any more is left out.
+        """
+        held: set[str] = set()
+        waiting = [list(pieces)]
+        while waiting:
+            part = [piece for piece in waiting.pop() if not abandoned(piece.position)]
+            yield from _all([piece for piece in part if held & _accounts(piece.work)], contended)
+            part = [piece for piece in part if not held & _accounts(piece.work)]
+            if not part:
+                continue
+            try:
+                answers = self._attempt([piece.work for piece in part], patient=False)
+            except LockTimeout:
+                found = self._held(part)
+                if found:
+                    held |= found
+                    waiting.append(part)
+                    continue
+                failed = contended  # it was held, and is no more
+            except Conflict:
+                failed = contended
+            except StoreUnavailable:
+                for rest in (part, *waiting):
+                    yield from _all(rest, LedgerUnavailable())
+                return
+            except Exception as error:  # noqa: BLE001 - told where it stands alone
+                failed = error
+            else:
+                yield from zip(part, answers, strict=True)
+                continue
+            if len(part) == 1:
+                self._tell(part[0], failed)
+                yield from _all(part, failed)
+            else:
+                middle = len(part) // 2
+                waiting += [part[middle:], part[:middle]]
+
+    def _tell(self, piece: Piece, failed: Exception) -> None:
+        """Of a bug of ours, which concerns one caller."""
+        transaction = piece.work.movements[0].id
+        if isinstance(failed, InvariantViolation):
             metrics.INVARIANT_VIOLATIONS.inc()
-            log.critical("invariant_violation", transaction=movement.id, error=str(violation))
-            return violation
-        except Exception as error:
-            log.exception("posting_failed", transaction=movement.id)
-            return error
+            log.critical("invariant_violation", transaction=transaction, error=str(failed))
+        elif not isinstance(failed, (Contention, LedgerUnavailable)):
+            log.error("posting_failed", transaction=transaction, exc_info=failed)
 
-    def _is_held(self, name: str) -> bool:
-        """Whether another session holds this account now. Never raises: not to know it only costs time."""
+    def _held(self, part: Sequence[Piece]) -> set[str]:
+        """Which accounts another session holds now. Never raises: not to know it only costs time."""
         try:
-            self._store.lock([name], [], patient=False)
-        except LockTimeout:
-            return True
-        except Exception:  # noqa: BLE001 - the command itself will meet it again, and tell it
-            return False
-        self._store.roll_back()
-        return False
+            return self._store.held({name for piece in part for name in _accounts(piece.work)})
+        except Exception:  # noqa: BLE001 - the commands themselves will meet it again, and tell it
+            return set()
 
-    def _attempt(self, movements: Sequence[Movement], *, patient: bool) -> list[Answer]:
-        names = {m.source for m in movements} | {m.destination for m in movements}
-        self._open_system_accounts(names)
-        locked = self._store.lock(names, {m.id for m in movements}, patient=patient)
+    def _attempt(self, works: Sequence[Work], *, patient: bool) -> list[list[Answer]]:
+        wanted = _wanted(works)
+        self._open_system_accounts(wanted.accounts)
+        locked = self._store.lock(wanted, patient=patient)
         try:
-            book = Book(locked.accounts, locked.known, locked.now)
-            before = {account.id: account.balance for account in locked.accounts.values()}
-            answers = [decide(book, movement) for movement in movements]
-            check_group(book, before)
+            book = Book(locked.accounts, locked.known, locked.now, locked.holds, locked.reversed)
+            before = {name: Amounts(account.balance, account.held) for name, account in locked.accounts.items()}
+            holds = dict(locked.holds)
+            answers = [decide_work(book, work) for work in works]
+            check_group(book, before, holds)
         except BaseException:
             self._store.roll_back()
             raise
@@ -170,9 +220,57 @@ class PostingLane:
             self._store.roll_back()
         return answers
 
-    def _open_system_accounts(self, names: set[str]) -> None:
+    def _open_system_accounts(self, names: Collection[str]) -> None:
         """On first use, before the group's locks: no lock is ever taken out of order."""
-        new = sorted(n for n in names - self._opened if n.startswith(SYSTEM_PREFIX))
+        new = sorted(n for n in names if n.startswith(SYSTEM_PREFIX) and n not in self._opened)
         if new:
             self._store.open_system_accounts([system_account(name, account_id(name)) for name in new])
             self._opened.update(new)
+
+
+def _wanted(works: Sequence[Work]) -> Wanted:
+    """Cancelled and newly deferred movements touch no account."""
+    accounts: set[str] = set()
+    transactions: set[str] = set()
+    holds: set[str] = set()
+    gone_back: set[str] = set()
+    pending: set[str] = set()
+    for work in works:
+        for movement in work.movements:
+            transactions.add(movement.id)
+            if movement.terms is PLAIN:
+                accounts.add(movement.source)
+                accounts.add(movement.destination)
+            elif work.manner is not Manner.CANCEL and (work.manner is Manner.DUE or not movement.terms.deferred):
+                accounts |= accounts_of(movement)
+            if movement.hold and movement.kind is not TransactionKind.HOLD:
+                holds.add(movement.hold)
+            if movement.reverses:
+                gone_back.add(movement.reverses)
+        if work.manner in (Manner.DUE, Manner.CANCEL):
+            pending.update(movement.id for movement in work.movements)
+    accounts.discard("")
+    return Wanted(accounts, transactions | gone_back, holds, gone_back, pending)
+
+
+def _accounts(work: Work) -> set[str]:
+    return {name for movement in work.movements for name in accounts_of(movement)}
+
+
+def _size(works: Sequence[Work]) -> int:
+    return sum(len(work.movements) for work in works)
+
+
+def _pieces(works: Sequence[Work]) -> list[Piece]:
+    pieces: list[Piece] = []
+    for index, work in enumerate(works):
+        if work.manner is Manner.ATOMIC:
+            pieces.append(Piece(index, 0, work))
+        else:
+            alone = enumerate(work.movements)
+            pieces += [Piece(index, offset, work._replace(movements=[one])) for offset, one in alone]
+    return pieces
+
+
+def _all(pieces: Sequence[Piece], failed: Exception) -> Iterator[tuple[Piece, list[Result]]]:
+    return ((piece, [failed] * len(piece.work.movements)) for piece in pieces)

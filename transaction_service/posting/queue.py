@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from time import monotonic
 
-from transaction_service.domain.movement import Answer, Movement
+from transaction_service.domain.movement import Answer, Work
 
 
 class QueueFull(Exception):  # noqa: N818 - what happened, in plain words
@@ -29,66 +29,90 @@ class Expired(Exception):  # noqa: N818 - as above
     """The caller's time was up before the command's turn came. It has no effect."""
 
 
+Result = Answer | Exception
+"""Of one command: its answer, or why there is none."""
+
+
 @dataclass(slots=True)
 class Ticket:
-    """One waiting command and where its answer goes. `deadline` is in seconds of time.monotonic()."""
+    """Waiting work and where its results go. `deadline` is in seconds of time.monotonic(), `size` in bytes."""
 
-    movement: Movement
+    work: Work
     deadline: float
-    answered: asyncio.Future[Answer]
+    size: int
+    answered: asyncio.Future[list[Result]]
 
     def abandoned(self) -> bool:
         """Whether nobody waits for the answer any more."""
         return self.answered.cancelled() or self.deadline <= monotonic()
 
-    def resolve(self, answer: Answer | Exception) -> None:
+    def resolve(self, results: list[Result]) -> None:
         """On the event loop's thread only."""
-        if self.answered.done():
-            return
-        if isinstance(answer, Exception):
-            self.answered.set_exception(answer)
-        else:
-            self.answered.set_result(answer)
+        if not self.answered.done():
+            self.answered.set_result(results)
 
 
 class PostingQueue:
     """Filled by the event loop, emptied by the lanes."""
 
-    def __init__(self, length_max: int) -> None:
+    def __init__(self, length_max: int, bytes_max: int) -> None:
+        """`length_max`: commands; `bytes_max`: of the requests that they came in. Work that is larger than either is
+        taken when nothing else waits."""
         self._length_max = length_max
+        self._bytes_max = bytes_max
         self._waiting: deque[Ticket] = deque()
+        self._length = 0
+        self._bytes = 0
         self._changed = threading.Condition()
         self._closed = False
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        """Commands that wait."""
+        return self._length
 
-    async def post(self, movement: Movement, deadline: float = float("inf")) -> Answer:
-        """Waits for the answer. A caller that goes away takes its command along unless a lane has taken it already.
+    async def post(self, work: Work, deadline: float = float("inf"), size: int = 0) -> list[Result]:
+        """Waits for the results, one for each movement. A caller that goes away takes its work along unless a lane has
+        taken it already. Among the results may be Contention, LedgerUnavailable and Expired.
 
-        Raises QueueFull, QueueClosed, Contention, LedgerUnavailable, Expired.
+        Raises QueueFull, QueueClosed.
         """
-        ticket = Ticket(movement, deadline, asyncio.get_running_loop().create_future())
+        ticket = Ticket(work, deadline, size, asyncio.get_running_loop().create_future())
+        length = len(work.movements)
         with self._changed:
             if self._closed:
                 raise QueueClosed
-            if len(self._waiting) >= self._length_max:
+            too_many = self._length + length > self._length_max or self._bytes + size > self._bytes_max
+            if too_many and self._waiting:
                 raise QueueFull
             self._waiting.append(ticket)
+            self._length += length
+            self._bytes += size
             self._changed.notify()
         return await ticket.answered
 
     def take(self, group_max: int) -> list[Ticket]:
-        """All that waits, up to the maximum, in the order of arrival; waits for a first one. Empty: closed, and nothing
-        is left."""
+        """What waits, in the order of arrival, up to so many commands but one piece of work at least; waits for a first
+        one. Empty: closed, and nothing is left."""
         with self._changed:
             while not self._waiting and not self._closed:
                 self._changed.wait()
-            if len(self._waiting) <= group_max:
+            if self._length <= group_max:
                 group = list(self._waiting)
                 self._waiting.clear()
+                self._length = self._bytes = 0
                 return group
-            return [self._waiting.popleft() for _ in range(group_max)]
+            return self._first(group_max)
+
+    def _first(self, group_max: int) -> list[Ticket]:
+        group: list[Ticket] = []
+        room = group_max
+        while self._waiting and (not group or len(self._waiting[0].work.movements) <= room):
+            ticket = self._waiting.popleft()
+            group.append(ticket)
+            room -= len(ticket.work.movements)
+            self._length -= len(ticket.work.movements)
+            self._bytes -= ticket.size
+        return group
 
     def close(self) -> None:
         """Takes no more. What waits is still given out."""

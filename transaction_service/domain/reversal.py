@@ -1,0 +1,98 @@
+"""Reversals: what a transaction moved goes back, whole or in parts that are never more than the original."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from transaction_service.domain.book import Book, Reversed
+from transaction_service.domain.failure import Failure, Reason
+from transaction_service.domain.guards import net_of, obstacle
+from transaction_service.domain.movement import (
+    WITHOUT_ENTRIES,
+    Answer,
+    Movement,
+    Refused,
+    Transaction,
+    TransactionKind,
+    TransactionState,
+    postings_of,
+)
+from transaction_service.domain.terms import PLAIN, Posting, Terms
+
+PAIR: Final = 2
+"""Postings from a source to a destination."""
+
+
+def reversal_terms(original: Movement) -> Terms:
+    """What a reversal must carry along: the postings of an original that has others than from its source to its
+    destination, so that their accounts are locked and named."""
+    postings = postings_of(original)
+    if len(postings) == PAIR and original.kind is not TransactionKind.COMPOUND:
+        return PLAIN
+    return Terms(postings=tuple(Posting(name, -amount, currency) for name, amount, currency in postings))
+
+
+def reverse(book: Book, movement: Movement) -> Answer:
+    """The amount, if it is 0, becomes all that is left. Limits do not bind: it is not the payer's own doing."""
+    original = book.find(movement.reverses)
+    if original is None:
+        return Refused(Failure(Reason.TRANSACTION_NOT_FOUND, {"transaction": f"transactions/{movement.reverses}"}))
+    failure = _irreversible(original, movement)
+    if failure is not None:
+        return book.fail(movement, failure)
+    before = book.reversed.get(movement.reverses, Reversed())
+    left = _received(original) - before.amount
+    if before.times and not left:
+        return book.fail(movement, Failure(Reason.ALREADY_REVERSED, _of(movement)))
+    if movement.amount > left:
+        told = {"remaining": str(left), "amount": str(movement.amount)}
+        return book.fail(movement, Failure(Reason.REVERSAL_ABOVE_ORIGINAL, {**_of(movement), **told}))
+    if movement.amount:
+        movement = movement._replace(terms=PLAIN)
+    else:
+        terms = movement.terms._replace(postings=_without_parts(movement.terms.postings, before.amount))
+        movement = movement._replace(amount=left, terms=terms if terms.postings else PLAIN)
+    postings = postings_of(movement)
+    failure = obstacle(book, movement, postings, net_of(postings), limited=False)
+    if failure is not None:
+        return book.fail(movement, failure)
+    # From here on the reversal must succeed.
+    book.reversed[movement.reverses] = Reversed(before.times + 1, before.amount + movement.amount)
+    return book.post(movement, reversed(postings))
+
+
+def _irreversible(original: Transaction, movement: Movement) -> Failure | None:
+    """What speaks against it whatever was given back already."""
+    kind, state = original.movement.kind, original.state
+    if kind is TransactionKind.REVERSAL or kind in WITHOUT_ENTRIES:
+        return Failure(Reason.NOT_REVERSIBLE, {**_of(movement), "kind": kind.name})
+    if state is not TransactionState.POSTED:
+        return Failure(Reason.TRANSACTION_NOT_POSTED, {**_of(movement), "state": state.name})
+    if movement.amount and kind is TransactionKind.COMPOUND:
+        return Failure(Reason.NOT_DIVISIBLE, _of(movement))
+    if movement.amount and movement.currency != original.movement.currency:
+        told = {"wallet": original.movement.destination, "wallet_currency": original.movement.currency}
+        return Failure(Reason.CURRENCY_MISMATCH, {**told, "currency": movement.currency})
+    return None
+
+
+def _received(original: Transaction) -> int:
+    """What its destination got. 0 for a compound one, which can go back only once."""
+    movement = original.movement
+    fee = movement.terms.fee
+    return movement.amount - (fee.amount if fee is not None and fee.included else 0)
+
+
+def _without_parts(back: Sequence[Posting], gone_back: int) -> tuple[Posting, ...]:
+    """The source, which paid, has had these parts back from the destination already."""
+    if not gone_back or not back:
+        return tuple(back)
+    source, destination, *others = back
+    return (
+        source._replace(amount=source.amount - gone_back),
+        destination._replace(amount=destination.amount + gone_back),
+        *others,
+    )
+
+
+def _of(movement: Movement) -> dict[str, str]:
+    return {"reverses": f"transactions/{movement.reverses}"}
