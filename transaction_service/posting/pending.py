@@ -1,0 +1,33 @@
+"""How many transfers are PENDING, and whether there may be more: the backpressure on ASYNC calls."""
+
+import asyncio
+
+
+class Pending:
+    """What one process knows of them. Of the event loop's thread only.
+
+    The number is that of the last count in the database plus what was admitted since the count before: what the last
+    count may not have seen yet. So it is rather too high, and the limit is overshot only by what other processes admit
+    between two counts, and by what waits for a lane for longer than that.
+    """
+
+    def __init__(self, max_pending: int) -> None:
+        """`max_pending`: how many may be PENDING in the whole ledger, those of a later time included."""
+        self.max_pending = max_pending
+        self.stored = asyncio.Event()
+        """Set when one of this process has been stored, and may be due."""
+        self._counted = 0
+        self._admitted = 0
+        self._admitted_before = 0
+
+    def admits(self, count: int) -> bool:
+        """Whether there is room for so many more. If so they are taken to come."""
+        if self._counted + self._admitted_before + self._admitted + count > self.max_pending:
+            return False
+        self._admitted += count
+        return True
+
+    def counted(self, count: int) -> None:
+        """So many were there just now."""
+        self._counted = count
+        self._admitted_before, self._admitted = self._admitted, 0
