@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import structlog
 from psycopg2 import errorcodes
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from service_kit.settings import ServiceSettings
@@ -69,6 +69,7 @@ class Database:
                 **keepalives(timeout_ms),
             },
         )
+        self._on_snapshot = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._threads = ThreadPoolExecutor(settings.read_threads, thread_name_prefix="database")
         self._ping_thread = ThreadPoolExecutor(1, thread_name_prefix="database-ping")
         self._places = threading.BoundedSemaphore(settings.read_threads + settings.read_queue_length)
@@ -79,21 +80,28 @@ class Database:
 
         Raises Refusal: OVERLOADED, CONTENTION, DEADLINE_EXCEEDED, UNAVAILABLE, and what `work` itself refuses.
         """
+        return await self._submit(self.engine, work)
+
+    async def run_on_snapshot(self, work: Callable[[Connection], T]) -> T:
+        """As `run`, for work that only reads: all its statements see the same moment."""
+        return await self._submit(self._on_snapshot, work)
+
+    async def _submit(self, engine: Engine, work: Callable[[Connection], T]) -> T:
         if not self._places.acquire(blocking=False):
             raise Refusal(
                 "OVERLOADED",
                 "too many calls are waiting for the database; send this one again later",
                 retry_after_seconds=RETRY_AFTER_SECONDS,
             )
-        running = self._threads.submit(self._attempts, work)
+        running = self._threads.submit(self._attempts, engine, work)
         # Not at the end of the work itself: what is given up while it waits never runs, and must free its place too.
         running.add_done_callback(lambda _: self._places.release())
         return await asyncio.wrap_future(running)
 
-    def _attempts(self, work: Callable[[Connection], T]) -> T:
+    def _attempts(self, engine: Engine, work: Callable[[Connection], T]) -> T:
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:
-                with self.engine.begin() as connection:
+                with engine.begin() as connection:
                     return work(connection)
             except DBAPIError as error:
                 state = getattr(error.orig, "pgcode", None)
@@ -108,7 +116,7 @@ class Database:
         """Raises Refusal when the database does not answer, or takes no writes. It has a thread and a connection of its
         own: a process that was taken out because its threads are busy would leave its load to the others, and all would
         go one after the other."""
-        await asyncio.get_running_loop().run_in_executor(self._ping_thread, self._attempts, _look)
+        await asyncio.get_running_loop().run_in_executor(self._ping_thread, self._attempts, self.engine, _look)
 
     def close(self) -> None:
         """Waits for what is running, then closes the connections."""

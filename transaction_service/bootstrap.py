@@ -16,6 +16,8 @@ from service_kit.server import Application
 from service_kit.server import serve as serve_application
 from service_kit.status import Refusal
 from transaction_service.adapters.accounts import SqlAccounts
+from transaction_service.adapters.feed import SqlFeed
+from transaction_service.adapters.holds import SqlHoldReader
 from transaction_service.adapters.posting_store import PostgresPostingStore
 from transaction_service.adapters.reader import SqlLedgerReader
 from transaction_service.posting import metrics
@@ -24,6 +26,7 @@ from transaction_service.posting.queue import PostingQueue, Result, Ticket
 from transaction_service.rpc.account_servicer import AccountServicer
 from transaction_service.rpc.transaction_servicer import TransactionServicer
 from transaction_service.settings import TransactionSettings
+from transaction_service.tail import Tail
 
 WATCH_SECONDS: Final = 1.0
 LANE_PATIENCE: Final = 3
@@ -41,11 +44,12 @@ async def serve(settings: TransactionSettings) -> None:
 def build(settings: TransactionSettings) -> Application:
     """Starts the lanes. Call it on the running event loop, whose callers the lanes will answer."""
     database = Database(settings, "specie transaction reads")
-    accounts, reader = SqlAccounts(database), SqlLedgerReader(database)
+    accounts, holds = SqlAccounts(database), SqlHoldReader(database)
+    reader, tail = SqlLedgerReader(database), Tail(SqlFeed(database), settings.watchers_max)
     queue = PostingQueue(settings.queue_length, settings.queue_bytes)
     metrics.QUEUE_LENGTH.set_function(lambda: len(queue))
     lanes = [start_lane(queue, settings, asyncio.get_running_loop()) for _ in range(settings.lanes)]
-    servicer, internal = TransactionServicer(queue, reader, accounts), AccountServicer(accounts)
+    servicer, internal = TransactionServicer(reader, holds, accounts, tail), AccountServicer(accounts)
 
     patience = LANE_PATIENCE * settings.statement_timeout_seconds
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from transaction_service.domain.account import Account, Change
 from transaction_service.domain.book import Book, Reversed
 from transaction_service.domain.failure import Failure
-from transaction_service.domain.hold import Hold
+from transaction_service.domain.hold import Hold, HoldState
 from transaction_service.domain.movement import Entry, Transaction, TransactionKind, TransactionState
 
 
@@ -89,7 +89,10 @@ class Accounts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TransactionFilter:
-    """Which transactions to list; None and empty: any. The time range is [start, end) of their create time."""
+    """Which transactions to list; None and empty: any. The time range is [start, end) of their decide time.
+
+    `account`: those that name it, in whatever part. `label`: a key and a value.
+    """
 
     account: str = ""
     state: TransactionState | None = None
@@ -97,6 +100,16 @@ class TransactionFilter:
     start: datetime | None = None
     end: datetime | None = None
     external_reference: str = ""
+    label: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFilter:
+    """Which entries of an account to list. The time range is [start, end) of their post time; None: without end."""
+
+    newest_first: bool = False
+    start: datetime | None = None
+    end: datetime | None = None
 
 
 class Line(NamedTuple):
@@ -104,6 +117,13 @@ class Line(NamedTuple):
 
     entry: Entry
     transaction: Transaction
+
+
+class PastBalance(NamedTuple):
+    """What an account had, in minor units, and how many entries, when a moment had passed."""
+
+    amount: int = 0
+    version: int = 0
 
 
 Position = list[Any]
@@ -119,9 +139,72 @@ class LedgerReader(Protocol):
     async def transactions(
         self, wanted: TransactionFilter, after: Position | None, limit: int
     ) -> tuple[list[Transaction], Position | None]:
-        """A page, the newest first, and where it ends; None: it is the last one."""
+        """A page, the newest first, and where it ends; None: it is the last one. Where filters let little through, a
+        page that is not the last one may have less than the limit."""
 
     async def entries(
-        self, account: Account, after: Position | None, limit: int, *, newest_first: bool
+        self, account: Account, wanted: EntryFilter, after: Position | None, limit: int
     ) -> tuple[list[Line], Position | None]:
         """A page of an account's statement, and where it ends; None: it is the last one."""
+
+    async def balance_at(self, account: Account, time: datetime) -> PastBalance | None:
+        """After the account's last entry at or before this time. No later posting changes it any more. None: the time
+        is still to come."""
+
+
+@dataclass(frozen=True, slots=True)
+class HoldFilter:
+    """Which OPEN holds to find; None and empty: any. `placed_before`: their create time is before it."""
+
+    source: str = ""
+    destination: str = ""
+    external_reference: str = ""
+    placed_before: datetime | None = None
+
+
+class HoldReader(Protocol):
+    """What is reserved, and was."""
+
+    async def hold(self, hold_id: str) -> Hold | None:
+        """One hold."""
+
+    async def holds(
+        self, account: str, state: HoldState | None, after: Position | None, limit: int
+    ) -> tuple[list[Hold], Position | None]:
+        """A page of the holds that name this account as source or destination (empty: of all), the newest first, and
+        where it ends; None: it is the last one. May have less than the limit, as LedgerReader.transactions."""
+
+    async def open_holds(self, wanted: HoldFilter, limit: int) -> list[Hold]:
+        """The OPEN ones that match, the oldest first, at most so many."""
+
+
+class Mark(NamedTuple):
+    """A place in the order of commits, behind what stands there. Marks compare as that order does."""
+
+    commit: int
+    id: str
+
+
+class Stretch(NamedTuple):
+    """A piece of the feed: what was committed after one mark and up to another, each with its own mark. `complete`:
+    there is no more for now."""
+
+    after: Mark
+    committed: Sequence[tuple[Mark, Transaction]]
+    until: Mark
+    complete: bool
+
+
+class Feed(Protocol):
+    """The transactions in the order of their commits, without a gap: behind a mark that was given nothing new appears.
+
+    One that was PENDING leaves its place when it is decided, and comes again at another.
+    """
+
+    beginning: Mark
+
+    async def end(self) -> Mark:
+        """Behind everything that can be read now."""
+
+    async def read(self, after: Mark, limit: int, account: str = "") -> Stretch:
+        """The next ones that name this account (empty: any), among the next so many transactions."""

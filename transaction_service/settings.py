@@ -22,3 +22,6 @@ class TransactionSettings(ServiceSettings):
     queue_bytes: int = Field(
         default=32 * 2**20, ge=1, description="Bytes of the requests that may wait; beyond it RESOURCE_EXHAUSTED"
     )
+    watchers_max: int = Field(
+        default=100, ge=0, le=10_000, description="Open streams of WatchTransactions; beyond it RESOURCE_EXHAUSTED"
+    )

@@ -16,13 +16,28 @@ from service_kit.database import Database as Connections
 from tests.kit.builders import NOON, account, code, deposit
 from tests.kit.postgres import Database
 from transaction_service.adapters.accounts import SqlAccounts
-from transaction_service.adapters.memory import Memory, MemoryAccounts, MemoryLedgerReader, MemoryPostingStore
+from transaction_service.adapters.feed import SqlFeed
+from transaction_service.adapters.holds import SqlHoldReader
+from transaction_service.adapters.memory import Memory, MemoryAccounts, MemoryPostingStore
+from transaction_service.adapters.memory_reader import MemoryFeed, MemoryHoldReader, MemoryLedgerReader
 from transaction_service.adapters.posting_store import PostgresPostingStore
 from transaction_service.adapters.reader import SqlLedgerReader
 from transaction_service.domain.account import Account, Change
 from transaction_service.domain.failure import Failure
-from transaction_service.domain.movement import Answer, Movement, Transaction
-from transaction_service.ports import Accounts, LedgerReader, Line, Position, PostingStore, TransactionFilter
+from transaction_service.domain.hold import Hold, HoldState
+from transaction_service.domain.movement import Answer, Movement, Transaction, Work
+from transaction_service.ports import (
+    Accounts,
+    EntryFilter,
+    Feed,
+    HoldReader,
+    LedgerReader,
+    Line,
+    Mark,
+    Position,
+    PostingStore,
+    TransactionFilter,
+)
 from transaction_service.posting.lane import PostingLane
 from transaction_service.posting.queue import PostingQueue
 from transaction_service.settings import TransactionSettings
@@ -37,10 +52,12 @@ class Ledger:
     store: PostingStore
     accounts: Accounts
     reader: LedgerReader
+    holds: HoldReader
+    feed: Feed
     lane: PostingLane = field(init=False)
 
     def __post_init__(self) -> None:
-        self.lane = PostingLane(PostingQueue(1), self.store, 1000, lambda _: None)
+        self.lane = PostingLane(PostingQueue(1, 1), self.store, 1000, lambda _: None)
 
     def open(self, *accounts: Account) -> list[Account]:
         return [asyncio.run(self.accounts.open(account)) for account in accounts]
@@ -56,9 +73,13 @@ class Ledger:
         return asyncio.run(self.accounts.change(name, rule))
 
     def post(self, *movements: Movement) -> list[Answer]:
-        """As one group."""
+        """As one group, each on its own."""
+        return self.work(Work(movements))
+
+    def work(self, work: Work) -> list[Answer]:
+        """As one group of one piece of work."""
         answers: list[Answer] = []
-        for result in self.lane.post(movements):
+        for result in self.lane.post([work])[0]:
             if isinstance(result, Exception):
                 raise result
             answers.append(result)
@@ -76,13 +97,35 @@ class Ledger:
 
         return _all(page, page_size)
 
-    def entries(self, account: Account, page_size: int = 1000, *, newest_first: bool = True) -> list[Line]:
+    def entries(self, account: Account, page_size: int = 1000, **wanted: object) -> list[Line]:
         """All pages."""
+        filters = EntryFilter(**({"newest_first": True} | wanted))  # type: ignore[arg-type] # as the caller spells it
 
         async def page(after: Position | None) -> tuple[list[Line], Position | None]:
-            return await self.reader.entries(account, after, page_size, newest_first=newest_first)
+            return await self.reader.entries(account, filters, after, page_size)
 
         return _all(page, page_size)
+
+    def list_holds(self, page_size: int = 1000, account: str = "", state: HoldState | None = None) -> list[Hold]:
+        """All pages."""
+
+        async def page(after: Position | None) -> tuple[list[Hold], Position | None]:
+            return await self.holds.holds(account, state, after, page_size)
+
+        return _all(page, page_size)
+
+    def read_feed(self, after: Mark, page_size: int = 1000, account: str = "") -> tuple[list[Transaction], Mark]:
+        """All that there is for now, and where it ends."""
+        found: list[Transaction] = []
+        while True:
+            stretch = asyncio.run(self.feed.read(after, page_size, account))
+            marks = [mark for mark, _ in stretch.committed]
+            assert stretch.after == after
+            assert [after, *marks, stretch.until] == sorted([after, *marks, stretch.until])
+            found += [transaction for _, transaction in stretch.committed]
+            after = stretch.until
+            if stretch.complete:
+                return found, after
 
 
 def _all(page: Callable, page_size: int) -> list:  # type: ignore[type-arg] # lines or transactions
@@ -108,7 +151,13 @@ class Clock:
 
 def memory_ledger() -> Ledger:
     memory = Memory(Clock())
-    return Ledger(MemoryPostingStore(memory), MemoryAccounts(memory), MemoryLedgerReader(memory))
+    return Ledger(
+        MemoryPostingStore(memory),
+        MemoryAccounts(memory),
+        MemoryLedgerReader(memory),
+        MemoryHoldReader(memory),
+        MemoryFeed(memory),
+    )
 
 
 @contextmanager
@@ -119,7 +168,13 @@ def postgres_ledger(database: Database) -> Iterator[Ledger]:
     connections = Connections(settings, "test")
     store = PostgresPostingStore(database.transaction_dsn, STATEMENT_TIMEOUT_SECONDS)
     try:
-        yield Ledger(store, SqlAccounts(connections), SqlLedgerReader(connections))
+        yield Ledger(
+            store,
+            SqlAccounts(connections),
+            SqlLedgerReader(connections),
+            SqlHoldReader(connections),
+            SqlFeed(connections),
+        )
     finally:
         store.close()
         connections.close()

@@ -1,4 +1,4 @@
-"""The same ports in memory: the ledger without a database, for rules that are to be tried fast.
+"""The posting port and the accounts in memory: the ledger without a database, for rules that are to be tried fast.
 
 A write is visible whole or not at all; a lock is one for the whole ledger.
 """
@@ -15,18 +15,20 @@ from transaction_service.domain.book import Book, Reversed
 from transaction_service.domain.failure import Failure
 from transaction_service.domain.hold import Hold
 from transaction_service.domain.movement import Entry, Transaction, TransactionState
-from transaction_service.ports import Line, Locked, Position, TransactionFilter, Wanted
+from transaction_service.ports import Locked, Wanted
 
 
 @dataclass
 class Memory:
-    """What the three adapters share. Time stands still unless `clock` moves it."""
+    """What the adapters share. Time stands still unless `clock` moves it. `committed`: what is in `transactions`, as
+    often as it was written."""
 
     clock: Callable[[], datetime]
     accounts: dict[str, Account] = field(default_factory=dict)
     transactions: dict[str, Transaction] = field(default_factory=dict)
     entries: dict[str, list[Entry]] = field(default_factory=dict)
     holds: dict[str, Hold] = field(default_factory=dict)
+    committed: list[Transaction] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -64,6 +66,7 @@ class MemoryPostingStore:
         for id_ in book.decided:
             self._memory.transactions.pop(id_, None)  # kept in the order of their decisions
         self._memory.transactions |= book.decided
+        self._memory.committed.extend(book.decided.values())
         for entry in book.entries:
             self._memory.entries.setdefault(entry.account_id, []).append(entry)
         self._memory.accounts |= book.changed
@@ -103,46 +106,3 @@ class MemoryAccounts:
             if isinstance(change, Account):
                 self._memory.accounts[name] = account = change
             return change if isinstance(change, Failure) else copy(account)
-
-
-class MemoryLedgerReader:
-    """Fills transaction_service.ports.LedgerReader."""
-
-    def __init__(self, memory: Memory) -> None:
-        self._memory = memory
-
-    async def transaction(self, transaction_id: str) -> Transaction | None:
-        return self._memory.transactions.get(transaction_id)
-
-    async def transactions(
-        self, wanted: TransactionFilter, after: Position | None, limit: int
-    ) -> tuple[list[Transaction], Position | None]:
-        # Kept in the order they were decided, and numbered by it: reversed is the newest first.
-        numbered = list(enumerate(self._memory.transactions.values()))
-        before = after[0] if after else len(numbered)
-        found = [(n, t) for n, t in reversed(numbered[:before]) if _matches(t, wanted)]
-        page = [t for _, t in found[:limit]]
-        return page, [found[limit - 1][0]] if len(found) > limit else None
-
-    async def entries(
-        self, account: Account, after: Position | None, limit: int, *, newest_first: bool
-    ) -> tuple[list[Line], Position | None]:
-        entries = list(self._memory.entries.get(account.id, []))
-        if newest_first:
-            entries = [e for e in reversed(entries) if after is None or e.seq < after[0]]
-        else:
-            entries = [e for e in entries if after is None or e.seq > after[0]]
-        lines = [Line(e, self._memory.transactions[e.transaction_id]) for e in entries[:limit]]
-        return lines, [lines[-1].entry.seq] if len(entries) > limit else None
-
-
-def _matches(transaction: Transaction, wanted: TransactionFilter) -> bool:
-    movement = transaction.movement
-    return (
-        wanted.account in ("", movement.source, movement.destination)
-        and wanted.state in (None, transaction.state)
-        and wanted.kind in (None, movement.kind)
-        and wanted.external_reference in ("", movement.external_reference)
-        and (wanted.start is None or wanted.start <= transaction.create_time)
-        and (wanted.end is None or transaction.create_time < wanted.end)
-    )

@@ -1,34 +1,27 @@
-"""The ledger reader on PostgreSQL. Every query is a walk along one index.
+"""The ledger reader on PostgreSQL. Every query is a walk along one index, of a bounded number of rows.
 
-The transactions of one account are two walks merged: the posted ones along the account's entries, and the others along
-the partial indexes of unposted transactions.
+What has no entries (failed, pending, holds) is found through `listing`, and so are labels; see docs/adr/0014.
 """
 
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from typing import Any
-from uuid import UUID
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
 
-from sqlalchemy import ColumnElement, Connection, Select, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Connection, select
 
 from service_kit.database import Database
 from service_kit.pages import refused
-from transaction_service.adapters import statements
+from transaction_service.adapters import columns
+from transaction_service.adapters.conditions import any_of, names
+from transaction_service.adapters.history import balance_at, seq_before
 from transaction_service.adapters.rows import to_transaction
-from transaction_service.adapters.tables import entry, transaction
-from transaction_service.domain.account import INT64_MAX, Account
-from transaction_service.domain.identity import account_id
-from transaction_service.domain.movement import Entry, Transaction, TransactionState
-from transaction_service.ports import Line, Position, TransactionFilter
-
-_COLUMNS = [transaction.c[name.strip()] for name in statements.TRANSACTION_COLUMNS.split(",")]
-_ENTRY_COLUMNS = [entry.c[name] for name in Entry._fields]
-_OF_ENTRY = entry.join(transaction, transaction.c.id == entry.c.transaction_id)
-
-LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
-"""Not before any id."""
-
-Page = tuple[list[Transaction], Position | None]
+from transaction_service.adapters.tables import entry, listing, transaction
+from transaction_service.adapters.walk import Page, Walk, page
+from transaction_service.adapters.walks import EntryWalk, TimeWalk, seq_of
+from transaction_service.domain.account import Account
+from transaction_service.domain.identity import account_id, label_id
+from transaction_service.domain.movement import WITHOUT_ENTRIES, Entry, Transaction, TransactionState
+from transaction_service.ports import EntryFilter, Line, PastBalance, Position, TransactionFilter
 
 
 class SqlLedgerReader:
@@ -38,7 +31,7 @@ class SqlLedgerReader:
         self._database = database
 
     async def transaction(self, transaction_id: str) -> Transaction | None:
-        wanted = select(*_COLUMNS).where(transaction.c.id == transaction_id)
+        wanted = select(*columns.TRANSACTION).where(transaction.c.id == transaction_id)
 
         def work(connection: Connection) -> Transaction | None:
             row = connection.execute(wanted).one_or_none()
@@ -46,139 +39,98 @@ class SqlLedgerReader:
 
         return await self._database.run(work)
 
-    async def transactions(self, wanted: TransactionFilter, after: Position | None, limit: int) -> Page:
-        page = _of_account if wanted.account else _of_all
-        return await self._database.run(lambda connection: page(connection, wanted, after, limit))
+    async def transactions(
+        self, wanted: TransactionFilter, after: Position | None, limit: int
+    ) -> tuple[list[Transaction], Position | None]:
+        walks, conditions = _walks(wanted), _conditions(wanted)
+
+        def work(connection: Connection) -> Page[Transaction]:
+            return page(connection, walks, after, limit, partial(_find, connection, conditions))
+
+        return await self._database.run_on_snapshot(work)
 
     async def entries(
-        self, account: Account, after: Position | None, limit: int, *, newest_first: bool
+        self, account: Account, wanted: EntryFilter, after: Position | None, limit: int
     ) -> tuple[list[Line], Position | None]:
-        wanted = select(*_ENTRY_COLUMNS, *_COLUMNS).select_from(_OF_ENTRY)
-        wanted = wanted.where(entry.c.account_id == account.id)
+        seq = entry.c.seq
+        query = select(*columns.ENTRY, *columns.TRANSACTION).where(entry.c.account_id == account.id)
+        query = query.select_from(entry.join(transaction, transaction.c.id == entry.c.transaction_id))
+        if wanted.start is not None:
+            query = query.where(seq > seq_before(account.id, wanted.start))
+        if wanted.end is not None:
+            query = query.where(seq <= seq_before(account.id, wanted.end))
         if after is not None:
-            seq = _seq(after)
-            wanted = wanted.where(entry.c.seq < seq if newest_first else entry.c.seq > seq)
-        wanted = wanted.order_by(entry.c.seq.desc() if newest_first else entry.c.seq).limit(limit + 1)
+            last = _only_seq(after)
+            query = query.where(seq < last if wanted.newest_first else seq > last)
+        query = query.order_by(seq.desc() if wanted.newest_first else seq).limit(limit + 1)
 
         def work(connection: Connection) -> list[Line]:
-            width = len(_ENTRY_COLUMNS)
-            return [Line(Entry(*row[:width]), to_transaction(row[width:])) for row in connection.execute(wanted)]
+            width = len(columns.ENTRY)
+            return [Line(Entry(*row[:width]), to_transaction(row[width:])) for row in connection.execute(query)]
 
         lines = await self._database.run(work)
         more = len(lines) > limit
         return lines[:limit], [lines[limit - 1].entry.seq] if more else None
 
-
-def _of_all(connection: Connection, wanted: TransactionFilter, after: Position | None, limit: int) -> Page:
-    """Along (create_time, id), or along (external_reference, create_time, id)."""
-    query = _newest_first(select(*_COLUMNS).where(*_conditions(wanted)), after).limit(limit + 1)
-    found = [to_transaction(row) for row in connection.execute(query)]
-    return found[:limit], _place(found[limit - 1]) if len(found) > limit else None
+    async def balance_at(self, account: Account, time: datetime) -> PastBalance | None:
+        return await self._database.run(lambda connection: balance_at(connection, account.id, time))
 
 
-def _of_account(connection: Connection, wanted: TransactionFilter, after: Position | None, limit: int) -> Page:
-    """The position is the last seq taken of the posted walk and the last place taken of the other."""
+def _only_seq(after: Position) -> int:
     match after:
-        case None:
-            seq_before, unposted_after = INT64_MAX, None
-        case [seq, unposted_after]:
-            seq_before = _seq([seq])
-        case _:
-            raise refused()
-    posted = _posted(connection, wanted, seq_before, limit)
-    unposted = _unposted(connection, wanted, unposted_after, limit)
-    taken: list[Transaction] = []
-    while len(taken) < limit and (posted or unposted):
-        if posted and (not unposted or posted[0][1].create_time >= unposted[0].create_time):
-            seq_before, newest = posted.pop(0)
-        else:
-            newest = unposted.pop(0)
-            unposted_after = _place(newest)
-        taken.append(newest)
-    if not (posted or unposted):
-        return taken, None
-    # A walk that gave nothing yet goes on from here all the same: what was written since is newer than this page.
-    if seq_before == INT64_MAX:
-        seq_before = posted[0][0] + 1 if posted else 0
-    if unposted_after is None:
-        unposted_after = [_time(taken[-1]), LAST_ID]
-    return taken, [seq_before, unposted_after]
+        case [value]:
+            return seq_of(value)
+    raise refused()
 
 
-def _posted(
-    connection: Connection, wanted: TransactionFilter, seq_before: int, limit: int
-) -> list[tuple[int, Transaction]]:
-    if wanted.state not in (None, TransactionState.POSTED):
-        return []
-    query = select(entry.c.seq, *_COLUMNS).select_from(_OF_ENTRY)
-    query = query.where(entry.c.account_id == account_id(wanted.account), entry.c.seq < seq_before)
-    query = query.where(*_conditions(wanted)).order_by(entry.c.seq.desc()).limit(limit + 1)
-    return [(row[0], to_transaction(row[1:])) for row in connection.execute(query)]
+def _walks(wanted: TransactionFilter) -> list[Walk]:
+    """Along the index that leads to the fewest: by reference, by account, by label, or by time alone."""
+    start, end = wanted.start, wanted.end
+    time, id_ = transaction.c.decide_time, transaction.c.id
+    if wanted.external_reference:
+        # The second condition is that of the partial index.
+        reference = transaction.c.external_reference
+        return [TimeWalk(time, id_, reference == wanted.external_reference, reference != "", start=start, end=end)]
+    if wanted.account:
+        return _walks_of_account(wanted)
+    if wanted.label is not None:
+        return [_listed(label_id(*wanted.label), start, end)]
+    return [TimeWalk(time, id_, start=start, end=end)]
 
 
-def _unposted(
-    connection: Connection, wanted: TransactionFilter, after: Position | None, limit: int
-) -> list[Transaction]:
-    if wanted.state is TransactionState.POSTED:
-        return []
-    unposted = transaction.c.state != TransactionState.POSTED.value
-    sides = [
-        _newest_first(select(*_COLUMNS).where(unposted, side == wanted.account, *_conditions(wanted)), after)
-        .limit(limit + 1)
-        .subquery()
-        for side in (transaction.c.source, transaction.c.destination)
-    ]
-    both = union_all(*[select(side) for side in sides]).subquery()
-    query = select(both).order_by(both.c.create_time.desc(), both.c.id.desc()).limit(limit + 1)
-    return [to_transaction(row) for row in connection.execute(query)]
+def _walks_of_account(wanted: TransactionFilter) -> list[Walk]:
+    """The two kinds of places where an account's transactions are, without one where none of the wanted can be."""
+    account = account_id(wanted.account)
+    posted = wanted.state in (None, TransactionState.POSTED)
+    walks: list[Walk] = []
+    if posted and wanted.kind not in WITHOUT_ENTRIES:
+        walks.append(EntryWalk(account, wanted.start, wanted.end))
+    if wanted.state is not TransactionState.POSTED or wanted.kind is None or wanted.kind in WITHOUT_ENTRIES:
+        walks.append(_listed(account, wanted.start, wanted.end))
+    return walks
+
+
+def _listed(key: str, start: datetime | None, end: datetime | None) -> TimeWalk:
+    return TimeWalk(listing.c.decide_time, listing.c.transaction_id, listing.c.key == key, start=start, end=end)
 
 
 def _conditions(wanted: TransactionFilter) -> list[ColumnElement[bool]]:
+    """What the walks do not see to."""
     conditions: list[ColumnElement[bool]] = []
     if wanted.state is not None:
         conditions.append(transaction.c.state == wanted.state.value)
     if wanted.kind is not None:
         conditions.append(transaction.c.kind == wanted.kind.value)
-    if wanted.start is not None:
-        conditions.append(transaction.c.create_time >= wanted.start)
-    if wanted.end is not None:
-        conditions.append(transaction.c.create_time < wanted.end)
-    if wanted.external_reference:
-        conditions.append(transaction.c.external_reference == wanted.external_reference)
-        conditions.append(transaction.c.external_reference != "")  # lets the partial index be used
+    if wanted.account and wanted.external_reference:
+        conditions.append(names(wanted.account))
+    if wanted.label is not None:
+        key, value = wanted.label
+        conditions.append(transaction.c.labels.contains({key: value}))
     return conditions
 
 
-def _newest_first(query: Select[Any], after: Position | None) -> Select[Any]:
-    place = tuple_(transaction.c.create_time, transaction.c.id)
-    if after is not None:
-        query = query.where(place < tuple_(*_time_and_id(after)))
-    return query.order_by(transaction.c.create_time.desc(), transaction.c.id.desc())
-
-
-def _place(found: Transaction) -> Position:
-    return [_time(found), found.movement.id]
-
-
-def _time(found: Transaction) -> str:
-    """In UTC, whatever the zone of the database's session."""
-    return found.create_time.astimezone(UTC).isoformat()
-
-
-def _seq(position: Position) -> int:
-    """The place after an entry. Positions come from outside and may be anything."""
-    match position:
-        case [int(seq)] if not isinstance(seq, bool) and 0 <= seq <= INT64_MAX:
-            return seq
-    raise refused()
-
-
-def _time_and_id(position: Position) -> tuple[datetime, str]:
-    """The place after a transaction, as `_place` gives it."""
-    match position:
-        case [str(time), str(id_)]:
-            with suppress(ValueError):
-                parsed = datetime.fromisoformat(time)
-                if parsed.utcoffset() == timedelta(0):
-                    return parsed, str(UUID(id_))
-    raise refused()
+def _find(
+    connection: Connection, conditions: Sequence[ColumnElement[bool]], ids: Sequence[str]
+) -> dict[str, Transaction]:
+    query = select(*columns.TRANSACTION).where(any_of(transaction.c.id, ids), *conditions)
+    return {row[0]: to_transaction(row) for row in connection.execute(query)}

@@ -9,15 +9,18 @@ from zoneinfo import ZoneInfoNotFoundError
 from google.protobuf.timestamp_pb2 import Timestamp
 from specie.transaction.v1 import Account as AccountMessage
 from specie.transaction.v1 import Entry as EntryMessage
+from specie.transaction.v1 import Hold as HoldMessage
 from specie.transaction.v1 import Transaction as TransactionMessage
 from specie.type.v1 import Balance, Money
 from specie.type.v1 import Limits as LimitsMessage
 
 from service_kit.status import Refusal, to_status
 from transaction_service.domain.account import Account, AccountKind, AccountState, Limits, zone
+from transaction_service.domain.hold import Hold
 from transaction_service.domain.identity import account_id
-from transaction_service.domain.movement import Transaction
-from transaction_service.ports import Line
+from transaction_service.domain.movement import Movement, Transaction, TransactionState, postings_of
+from transaction_service.domain.terms import PLAIN
+from transaction_service.ports import Line, PastBalance
 from transaction_service.rpc.errors import check_currency, to_refusal
 
 
@@ -25,7 +28,7 @@ def transaction_name(transaction_id: str) -> str:
     return f"transactions/{transaction_id}"
 
 
-def _number(value: IntEnum) -> Any:  # noqa: ANN401 - the generated types of enum numbers exist for type checkers only
+def _number(value: IntEnum) -> Any:
     """The domain's numbers are the contract's."""
     return value.value
 
@@ -39,14 +42,14 @@ def _timestamp(time: datetime) -> Timestamp:
 
 
 def transaction_message(transaction: Transaction) -> TransactionMessage:
-    movement = transaction.movement
+    movement, terms, state = transaction.movement, transaction.movement.terms, transaction.state
     message = TransactionMessage(
         name=transaction_name(movement.id),
         kind=_number(movement.kind),
-        state=_number(transaction.state),
+        state=_number(state),
         source=movement.source,
         destination=movement.destination,
-        amount=Money(currency_code=movement.currency, minor_units=movement.amount),
+        amount=Money(currency_code=movement.currency, minor_units=movement.amount) if movement.amount else None,
         description=movement.description,
         external_reference=movement.external_reference,
         labels=movement.labels,
@@ -54,28 +57,79 @@ def transaction_message(transaction: Transaction) -> TransactionMessage:
         request_id=movement.request_id,
         trace_id=movement.trace_id,
         create_time=_timestamp(transaction.create_time),
+        decide_time=None if state is TransactionState.PENDING else _timestamp(transaction.decide_time),
+        post_time=_timestamp(transaction.decide_time) if state is TransactionState.POSTED else None,
+        hold=hold_name(movement.hold) if movement.hold else "",
+        reverses=transaction_name(movement.reverses) if movement.reverses else "",
     )
-    if transaction.post_time is not None:
-        message.post_time.CopyFrom(_timestamp(transaction.post_time))
+    if terms is not PLAIN:
+        _add_terms(message, transaction)
     if transaction.failure is not None:
         message.error.CopyFrom(to_status(to_refusal(transaction.failure, {"transaction": message.name})))
     return message
 
 
+def _add_terms(message: TransactionMessage, transaction: Transaction) -> None:
+    """What few transactions have."""
+    terms = transaction.movement.terms
+    if terms.fee is not None:
+        message.fee.CopyFrom(Money(currency_code=transaction.movement.currency, minor_units=terms.fee.amount))
+        message.fee_destination = terms.fee.destination
+    if terms.fee is not None or terms.postings:
+        for account, amount, currency in postings_of(transaction.movement):
+            message.postings.add(account=account, amount=Money(currency_code=currency, minor_units=amount))
+    if terms.deferred:
+        message.execute_time.CopyFrom(_timestamp(terms.execute_time or transaction.create_time))
+
+
 def entry_message(line: Line, account: Account) -> EntryMessage:
-    entry, movement = line
-    moved = movement.movement
+    entry, transaction = line
+    movement = transaction.movement
     return EntryMessage(
         wallet=account.name,
         sequence=entry.seq,
         transaction=transaction_name(entry.transaction_id),
-        kind=_number(moved.kind),
-        counterparty=moved.destination if moved.source == account.name else moved.source,
-        description=moved.description,
+        kind=_number(movement.kind),
+        counterparty=_counterparty(movement, account.name, entry.amount),
+        description=movement.description,
         amount=Money(currency_code=account.currency, minor_units=entry.amount),
         balance=Money(currency_code=account.currency, minor_units=entry.balance),
         post_time=_timestamp(entry.post_time),
     )
+
+
+def _counterparty(movement: Movement, account: str, amount: int) -> str:
+    """The account on the other side; of a fee's account: who paid the fee, or got it back. Empty for a compound one."""
+    if account == movement.source:
+        return movement.destination
+    if account == movement.destination:
+        return movement.source
+    return movement.source if amount > 0 else movement.destination
+
+
+def hold_name(hold_id: str) -> str:
+    return f"holds/{hold_id}"
+
+
+def hold_message(hold: Hold) -> HoldMessage:
+    return HoldMessage(
+        name=hold_name(hold.id),
+        state=_number(hold.state),
+        source=hold.source,
+        destination=hold.destination,
+        amount=Money(currency_code=hold.currency, minor_units=hold.amount),
+        captured=Money(currency_code=hold.currency, minor_units=hold.captured),
+        released=Money(currency_code=hold.currency, minor_units=hold.released),
+        expire_time=_timestamp(hold.expire_time),
+        create_time=_timestamp(hold.create_time),
+        description=hold.description,
+        external_reference=hold.external_reference,
+        labels=hold.labels,
+    )
+
+
+def past_balance_message(past: PastBalance, account: Account) -> Balance:
+    return Balance(posted=Money(currency_code=account.currency, minor_units=past.amount), version=past.version)
 
 
 def balance_message(account: Account) -> Balance:

@@ -1,5 +1,5 @@
 """WalletService: from a request to a use case and back, nothing else."""
-# ruff: noqa: N802 - the methods are named by the contract
+
 
 from typing import Any, Final
 

@@ -1,0 +1,173 @@
+"""The calls that read: thin over the readers' ports."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+from specie.transaction.v1 import (
+    EntryOrder,
+    GetBalanceRequest,
+    GetBalanceResponse,
+    GetHoldRequest,
+    GetHoldResponse,
+    GetTransactionRequest,
+    GetTransactionResponse,
+    ListEntriesRequest,
+    ListEntriesResponse,
+    ListHoldsRequest,
+    ListHoldsResponse,
+    ListTransactionsRequest,
+    ListTransactionsResponse,
+)
+
+from service_kit import pages
+from service_kit.status import Refusal, invalid
+from transaction_service.domain.account import Account
+from transaction_service.domain.failure import Failure, Reason
+from transaction_service.domain.hold import HoldState
+from transaction_service.domain.movement import TransactionKind, TransactionState
+from transaction_service.ports import (
+    Accounts,
+    EntryFilter,
+    HoldReader,
+    LedgerReader,
+    Position,
+    TransactionFilter,
+)
+from transaction_service.rpc.convert import (
+    balance_message,
+    entry_message,
+    hold_message,
+    past_balance_message,
+    transaction_message,
+)
+from transaction_service.rpc.errors import to_refusal
+
+T = TypeVar("T")
+Answer = TypeVar("Answer", bound=Message)
+
+NANOSECONDS_PER_MICROSECOND = 1000
+
+
+class Reading:
+    """Needs the readers that it names."""
+
+    _reader: LedgerReader
+    _holds: HoldReader
+    _accounts: Accounts
+
+    async def GetTransaction(self, request: GetTransactionRequest, context: Any) -> GetTransactionResponse:
+        transaction = await self._reader.transaction(request.name.removeprefix("transactions/"))
+        if transaction is None:
+            raise Refusal("TRANSACTION_NOT_FOUND", f"there is no {request.name}", {"transaction": request.name})
+        return GetTransactionResponse(transaction=transaction_message(transaction))
+
+    async def ListTransactions(self, request: ListTransactionsRequest, context: Any) -> ListTransactionsResponse:
+        key, labelled, value = request.label.partition("=")
+        wanted = TransactionFilter(
+            account=request.wallet,
+            state=TransactionState(request.state) if request.state else None,
+            kind=TransactionKind(request.kind) if request.kind else None,
+            start=_bound(request, "start_time"),
+            end=_bound(request, "end_time"),
+            external_reference=request.external_reference,
+            label=(key, value) if labelled else None,
+        )
+        filters = ("transactions", wanted)
+        after = pages.decode(request.page_token, *filters) if request.page_token else None
+
+        def answer(transactions: Sequence[Any], token: str) -> ListTransactionsResponse:
+            return ListTransactionsResponse(transactions=map(transaction_message, transactions), next_page_token=token)
+
+        async def page(size: int) -> tuple[Sequence[Any], Position | None]:
+            return await self._reader.transactions(wanted, after, size)
+
+        return await _fitting(page, answer, request.page_size, filters)
+
+    async def ListEntries(self, request: ListEntriesRequest, context: Any) -> ListEntriesResponse:
+        account = await self._account(request.wallet)
+        newest_first = request.order == EntryOrder.ENTRY_ORDER_NEWEST_FIRST
+        wanted = EntryFilter(newest_first, _bound(request, "start_time"), _bound(request, "end_time"))
+        filters = ("entries", account.name, wanted)
+        after = pages.decode(request.page_token, *filters) if request.page_token else None
+
+        def answer(lines: Sequence[Any], token: str) -> ListEntriesResponse:
+            return ListEntriesResponse(entries=[entry_message(line, account) for line in lines], next_page_token=token)
+
+        async def page(size: int) -> tuple[Sequence[Any], Position | None]:
+            return await self._reader.entries(account, wanted, after, size)
+
+        return await _fitting(page, answer, request.page_size, filters)
+
+    async def GetBalance(self, request: GetBalanceRequest, context: Any) -> GetBalanceResponse:
+        account = await self._account(request.wallet)
+        if not request.HasField("read_time"):
+            return GetBalanceResponse(balance=balance_message(account))
+        past = await self._reader.balance_at(account, _time(request, "read_time"))
+        if past is None:
+            raise invalid("read_time", "read_time.past", "must not lie in the future")
+        return GetBalanceResponse(balance=past_balance_message(past, account))
+
+    async def GetHold(self, request: GetHoldRequest, context: Any) -> GetHoldResponse:
+        hold = await self._holds.hold(request.name.removeprefix("holds/"))
+        if hold is None:
+            raise to_refusal(Failure(Reason.HOLD_NOT_FOUND, {"hold": request.name}))
+        return GetHoldResponse(hold=hold_message(hold))
+
+    async def ListHolds(self, request: ListHoldsRequest, context: Any) -> ListHoldsResponse:
+        state = HoldState(request.state) if request.state else None
+        filters = ("holds", request.wallet, state)
+        after = pages.decode(request.page_token, *filters) if request.page_token else None
+
+        def answer(holds: Sequence[Any], token: str) -> ListHoldsResponse:
+            return ListHoldsResponse(holds=map(hold_message, holds), next_page_token=token)
+
+        async def page(size: int) -> tuple[Sequence[Any], Position | None]:
+            return await self._holds.holds(request.wallet, state, after, size)
+
+        return await _fitting(page, answer, request.page_size, filters)
+
+    async def _account(self, name: str) -> Account:
+        for account in await self._accounts.get([name]):
+            return account
+        raise Refusal("WALLET_NOT_FOUND", f"there is no {name}", {"wallet": name})
+
+
+async def _fitting(
+    page: Callable[[int], Awaitable[tuple[Sequence[T], Position | None]]],
+    answer: Callable[[Sequence[T], str], Answer],
+    asked: int,
+    filters: tuple[object, ...],
+) -> Answer:
+    """A page of the size that was asked for, or a shorter one that is not too large for a client."""
+    size = pages.page_size(asked)
+    while True:
+        found, end = await page(size)
+        told = answer(found, pages.encode(end, *filters) if end is not None else "")
+        if told.ByteSize() <= pages.PAGE_BYTES_MAX or size == 1:
+            return told
+        size = max(1, min(size, len(found)) // 2)
+
+
+def _bound(request: Any, field: str) -> datetime | None:
+    """An end of a time range, in whole microseconds as the ledger's own times: what is at or after a bound between two
+    of them is at or after the later one."""
+    if not request.HasField(field):
+        return None
+    time = _time(request, field)
+    if getattr(request, field).nanos % NANOSECONDS_PER_MICROSECOND and time < _LATEST:
+        return time + timedelta(microseconds=1)
+    return time
+
+
+_LATEST = datetime.max.replace(tzinfo=UTC)
+
+
+def _time(request: Any, field: str) -> datetime:
+    """Cut to whole microseconds: what is at or before a time is at or before its last whole microsecond."""
+    try:
+        time: datetime = getattr(request, field).ToDatetime(UTC)
+    except (ValueError, OverflowError):
+        raise invalid(field, "timestamp", "must lie between the years 1 and 9999, with nanos below 10^9") from None
+    return time

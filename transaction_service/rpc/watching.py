@@ -1,0 +1,73 @@
+"""WatchTransactions: the tail of the feed as a stream of messages, and cursors as callers see them."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import Any, Final
+from uuid import UUID
+
+from specie.transaction.v1 import WatchTransactionsRequest, WatchTransactionsResponse
+
+from service_kit import pages
+from service_kit.status import Refusal
+from transaction_service.domain.account import INT64_MAX
+from transaction_service.ports import Mark
+from transaction_service.rpc.convert import transaction_message
+from transaction_service.rpc.errors import RETRY_AFTER_SECONDS
+from transaction_service.tail import Tail, TooManyWatchers
+
+BEGINNING: Final = "beginning"
+
+
+class Watching:
+    """Needs the tail that it names."""
+
+    _tail: Tail
+
+    async def WatchTransactions(
+        self, request: WatchTransactionsRequest, context: Any
+    ) -> AsyncGenerator[WatchTransactionsResponse, None]:
+        wallet = request.wallet
+        after = await self._mark(request)
+        try:
+            async with aclosing(self._tail.watch(wallet, after)) as news:
+                async for mark, transaction in news:
+                    yield WatchTransactionsResponse(
+                        transaction=None if transaction is None else transaction_message(transaction),
+                        cursor=pages.encode(list(mark), "watch", wallet),
+                    )
+        except TooManyWatchers:
+            text = "as many streams of WatchTransactions are open as may be; try again later, or at another instance"
+            raise Refusal("OVERLOADED", text, retry_after_seconds=RETRY_AFTER_SECONDS) from None
+
+    async def _mark(self, request: WatchTransactionsRequest) -> Mark | None:
+        """Raises Refusal INVALID_CURSOR for one that this ledger has not sent for this wallet. One from beyond the end
+        of the feed is of another ledger, or of the time before a restore: what is to come would be missed."""
+        if not request.cursor:
+            return None
+        feed = self._tail.feed
+        if request.cursor == BEGINNING:
+            return feed.beginning
+        mark = _parsed(request.cursor, request.wallet)
+        if mark is None or mark > await feed.end():
+            raise Refusal(
+                "INVALID_CURSOR",
+                "the cursor was not sent by WatchTransactions for this wallet; use one that was, or `beginning`",
+            )
+        return mark
+
+
+def _parsed(cursor: str, wallet: str) -> Mark | None:
+    try:
+        position = pages.decode(cursor, "watch", wallet)
+    except Refusal:
+        return None
+    match position:
+        case [int(commit), str(id_)] if not isinstance(commit, bool) and 0 <= commit <= INT64_MAX and _is_id(id_):
+            return Mark(commit, id_)
+    return None
+
+
+def _is_id(text: str) -> bool:
+    with suppress(ValueError):
+        return str(UUID(text)) == text
+    return False
