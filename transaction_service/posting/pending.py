@@ -11,9 +11,9 @@ class Pending:
     between two counts, and by what waits for a lane for longer than that.
     """
 
-    def __init__(self, max_pending: int) -> None:
-        """`max_pending`: how many may be PENDING in the whole ledger, those of a later time included."""
-        self.max_pending = max_pending
+    def __init__(self, limit: int) -> None:
+        """`limit`: how many may be PENDING in the whole ledger, those of a later time included."""
+        self.limit = limit
         self.stored = asyncio.Event()
         """Set when one of this process has been stored, and may be due."""
         self._counted = 0
@@ -22,7 +22,7 @@ class Pending:
 
     def admits(self, count: int) -> bool:
         """Whether there is room for so many more. If so they are taken to come."""
-        if self._counted + self._admitted_before + self._admitted + count > self.max_pending:
+        if self._counted + self._admitted_before + self._admitted + count > self.limit:
             return False
         self._admitted += count
         return True
