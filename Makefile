@@ -9,10 +9,10 @@ HEART := transaction_service/domain/*,transaction_service/posting/*
 COVERAGE_MIN := 93
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test check gen format lock bench clean
+.PHONY: help install run demo test check gen format lock bench bench-large clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Make the environment in .venv/, from requirements.lock
 
@@ -72,8 +72,13 @@ lock: install ## Write requirements.lock and deploy/requirements.lock anew, from
 
 LOCK_OPTIONS := --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-bench: install ## Measure, beside a floor measured in the same run; results go to bench/results/
+bench: install ## Measure, beside floors measured in the same run; results go to bench/results/ (3 minutes)
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.report --docs
+
+bench-large: install ## Measure on a ledger of 5 million entries, beside an empty one (10 minutes)
+	$(BIN)/python -m bench --large
+	$(BIN)/python -m bench.report --docs
 
 clean: ## Remove the environment and everything that was generated beside the sources, but no data
 	rm -rf $(VENV) build .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,94 +1,124 @@
-"""One process with many unary calls in flight, through the bundled Python stubs. Prints one JSON object.
+"""A client process that loads a stack. Prints one JSON object: bench.client.Finding.
 
-python -m bench.load 127.0.0.1:50061 --kind transfer --in-flight 256 --count 20000
+python -m bench.load 127.0.0.1:50061 --kind transfer --in-flight 256 --seconds 5
 """
 
 import argparse
-import asyncio
-import gc
-import json
-import random
-import sys
-import time
 import uuid
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from typing import Any, Final
 
+import aiohttp
 import grpc.aio
-import uvloop
-from specie.transaction.v1 import DepositRequest, TransactionServiceStub, TransferRequest
-from specie.type.v1 import Money
+import orjson
+from specie.transaction.v1 import (
+    BatchTransferRequest,
+    DepositRequest,
+    GetBalanceRequest,
+    TransactionServiceStub,
+    TransferRequest,
+)
 
-WALLETS = 1000
+from bench.client import Call, Finding, closed_loop, open_loop, run
+from bench.wallets import ACTIVE, ONE, Wallets
+
 DEADLINE_SECONDS = 30
+BATCH = 1000
+MESSAGE_BYTES_MAX = 16 * 2**20
+
+RequestIds = Callable[[], str]
 
 
-def wallet(number: int) -> str:
-    return f"wallets/bench-{number}"
+def request_ids() -> RequestIds:
+    """Keys never repeat, within a run or between two."""
+    prefix, numbers = uuid.uuid4().hex, count()
+    return lambda: f"{prefix}-{next(numbers)}"
 
 
-def money(minor_units: int) -> Money:
-    return Money(currency_code="USD", minor_units=minor_units)
+def request(wallets: Wallets, new_id: RequestIds) -> TransferRequest:
+    source, destination = wallets.pair()
+    return TransferRequest(source=source, destination=destination, amount=ONE, request_id=new_id())
 
 
-def calls(stub: Any, kind: str) -> Callable[[int], Awaitable[None]]:  # noqa: ANN401 - see below
-    """What call number n is. Keys never repeat between runs. The stub's own type is that of a blocking one."""
-    run = uuid.uuid4().hex
-
-    async def transfer(number: int) -> None:
-        source, destination = random.sample(range(WALLETS), 2)
-        request = TransferRequest(
-            source=wallet(source), destination=wallet(destination), amount=money(1), request_id=f"{run}-{number}"
-        )
-        await stub.Transfer(request, timeout=DEADLINE_SECONDS)
-
-    async def hot(number: int) -> None:
-        """Every deposit debits system/cash-usd."""
-        request = DepositRequest(
-            wallet=wallet(random.randrange(WALLETS)),  # noqa: S311 - load, not a secret
-            amount=money(1),
-            request_id=f"{run}-{number}",
-        )
-        await stub.Deposit(request, timeout=DEADLINE_SECONDS)
-
-    return {"transfer": transfer, "hot": hot}[kind]
+async def transfer(stub: Any, wallets: Wallets, new_id: RequestIds) -> int:  # noqa: ANN401 - stubs for asyncio have no type
+    await stub.Transfer(request(wallets, new_id), timeout=DEADLINE_SECONDS)
+    return 1
 
 
-async def run(target: str, kind: str, in_flight: int, count: int) -> dict[str, float]:
-    async with grpc.aio.insecure_channel(target) as channel:
-        call = calls(TransactionServiceStub(channel), kind)
-        latencies: list[float] = []
-        numbers = iter(range(count))
+async def batch(stub: Any, wallets: Wallets, new_id: RequestIds) -> int:  # noqa: ANN401 - as above
+    asked = BatchTransferRequest(transfers=[request(wallets, new_id) for _ in range(BATCH)])
+    answer = await stub.BatchTransfer(asked, timeout=DEADLINE_SECONDS)
+    for result in answer.results:
+        if not result.HasField("transaction"):
+            raise RuntimeError(f"a transfer of a batch failed: {result.error.message}")
+    return len(answer.results)
 
-        async def caller() -> None:
-            for number in numbers:
-                started = time.perf_counter()
-                await call(number)
-                latencies.append(time.perf_counter() - started)
 
-        started = time.perf_counter()
-        await asyncio.gather(*(caller() for _ in range(min(in_flight, count))))
-        seconds = time.perf_counter() - started
-    latencies.sort()
-    return {
-        "transfers_per_second": count / seconds,
-        "p50_ms": latencies[count // 2] * 1000,
-        "p95_ms": latencies[count * 95 // 100] * 1000,
-        "p99_ms": latencies[count * 99 // 100] * 1000,
-        "client_cpu_us": time.process_time() / count * 1e6,
-    }
+async def hot(stub: Any, wallets: Wallets, new_id: RequestIds) -> int:  # noqa: ANN401 - as above
+    """Every deposit debits system/cash-usd."""
+    await stub.Deposit(DepositRequest(wallet=wallets.one(), amount=ONE, request_id=new_id()), timeout=DEADLINE_SECONDS)
+    return 1
+
+
+async def balance(stub: Any, wallets: Wallets, _: RequestIds) -> int:  # noqa: ANN401 - as above
+    await stub.GetBalance(GetBalanceRequest(wallet=wallets.one()), timeout=DEADLINE_SECONDS)
+    return 1
+
+
+GRPC: Final = {"transfer": transfer, "batch": batch, "hot": hot, "balance": balance}
+
+
+async def post_json(session: aiohttp.ClientSession, url: str, wallets: Wallets, new_id: RequestIds) -> int:
+    source, destination = wallets.pair()
+    amount = {"currencyCode": "USD", "minorUnits": "1"}
+    body = {"source": source, "destination": destination, "amount": amount, "requestId": new_id()}
+    async with session.post(url, data=orjson.dumps(body)) as answer:
+        content = await answer.read()
+        if answer.status != 200:  # noqa: PLR2004 - HTTP's word for it
+            raise RuntimeError(f"{answer.status}: {content.decode()}")
+    return 1
+
+
+async def looped(call: Call, options: argparse.Namespace) -> Finding:
+    if options.rate:
+        return await open_loop(call, options.rate, options.seconds)
+    return await closed_loop(call, options.in_flight, options.seconds)
+
+
+async def over_grpc(options: argparse.Namespace, wallets: Wallets) -> Finding:
+    limit = (("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),)
+    async with grpc.aio.insecure_channel(options.target, options=limit) as channel:
+        await channel.channel_ready()
+        call = partial(GRPC[options.kind], TransactionServiceStub(channel), wallets, request_ids())
+        return await looped(call, options)
+
+
+async def over_json(options: argparse.Namespace, wallets: Wallets) -> Finding:
+    """`target` is the gateway's URL. A connection for each call in flight, kept."""
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=options.in_flight),
+        headers={"content-type": "application/json"},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=DEADLINE_SECONDS),
+    ) as session:
+        call = partial(post_json, session, f"{options.target}/v1/transfers", wallets, request_ids())
+        return await looped(call, options)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("target")
-    parser.add_argument("--kind", choices=("transfer", "hot"), default="transfer")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", help="HOST:PORT of a service, or the gateway's URL for --kind json")
+    parser.add_argument("--kind", choices=(*GRPC, "json"), default="transfer")
     parser.add_argument("--in-flight", type=int, default=256)
-    parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("--rate", type=int, default=0, help="calls a second, whatever is in flight")
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--active", type=int, default=ACTIVE, help="how many wallets take part")
+    parser.add_argument("--stride", type=int, default=1, help="they are every so many-th")
     options = parser.parse_args()
-    gc.freeze()  # as the service does: the collector walks no imports while we measure
-    result = uvloop.run(run(options.target, options.kind, options.in_flight, options.count))
-    json.dump(result, sys.stdout)
+    wallets = Wallets(options.active, options.stride)
+    run((over_json if options.kind == "json" else over_grpc)(options, wallets))
 
 
 if __name__ == "__main__":

@@ -1,63 +1,82 @@
 """What the processes of a stack use: CPU seconds and resident memory."""
 
-import resource
+import threading
+from collections.abc import Sequence
 from types import TracebackType
+from typing import Final, Self
 
 import psutil
 
-MEBIBYTE = 2**20
+MEGABYTE: Final = 10**6
+SAMPLE_SECONDS: Final = 0.05
+PROGRAMS: Final = {"postgres": "postgresql", "envoy": "envoy"}
+SERVICES: Final = {"transaction_service": "service", "wallet_service": "wallet_service"}
 
 
-class CpuMeter:
-    """CPU seconds used between entering and leaving, of PostgreSQL, of each service, and of our own ended children."""
+class Meter:
+    """CPU seconds by part between entering and leaving, and the most memory that a process of the transaction service
+    had meanwhile. The parts are `service` (the transaction service), `wallet_service`, `postgresql` and `envoy`."""
 
-    def __init__(self, stack: psutil.Process) -> None:
-        self._stack = stack
-        self.seconds: dict[str, float] = {}
+    def __init__(self, roots: Sequence[psutil.Process]) -> None:
+        """Of these processes and all below them."""
+        self._roots = roots
         self._before: dict[str, float] = {}
+        self._left = threading.Event()
+        self._sampler = threading.Thread()
+        self.cpu_seconds: dict[str, float] = {}
+        self.memory_mb = 0.0
 
-    def __enter__(self) -> "CpuMeter":
-        self._before = self._now()
+    def __enter__(self) -> Self:
+        self._left.clear()
+        self.memory_mb = 0.0
+        self._sampler = threading.Thread(target=self._sample, args=(self._parts().get("service", []),), daemon=True)
+        self._before = self._used()
+        self._sampler.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        now = self._now()
-        self.seconds = {name: now[name] - self._before.get(name, 0.0) for name in now}
+        now = self._used()
+        self.cpu_seconds = {part: now[part] - self._before.get(part, 0.0) for part in now}
+        self._left.set()
+        self._sampler.join()
 
-    def _now(self) -> dict[str, float]:
+    def _used(self) -> dict[str, float]:
         used: dict[str, float] = {}
-        for process in self._stack.children(recursive=True):
-            name = part_of(process)
-            if name:
+        for part, processes in self._parts().items():
+            for process in processes:
                 times = process.cpu_times()
                 # A server process of PostgreSQL lives on in its parent's figures when its client has gone.
                 gone = times.children_user + times.children_system
-                used[name] = used.get(name, 0.0) + times.user + times.system + gone
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        used["children"] = children.ru_utime + children.ru_stime
+                used[part] = used.get(part, 0.0) + times.user + times.system + gone
         return used
+
+    def _parts(self) -> dict[str, list[psutil.Process]]:
+        found: dict[str, list[psutil.Process]] = {}
+        for root in self._roots:
+            for process in (root, *root.children(recursive=True)):
+                if part := part_of(process):
+                    found.setdefault(part, []).append(process)
+        return found
+
+    def _sample(self, processes: Sequence[psutil.Process]) -> None:
+        while True:
+            for process in processes:
+                self.memory_mb = max(self.memory_mb, process.memory_info().rss / MEGABYTE)
+            if self._left.wait(SAMPLE_SECONDS):
+                return
 
 
 def part_of(process: psutil.Process) -> str:
-    """`postgres`, `transaction_service`, `wallet_service`, `envoy`, or empty."""
+    """Empty: it is none of them."""
     try:
-        command = process.cmdline()
+        name, command = process.name(), process.cmdline()
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return ""
-    words = " ".join(command[:4])
-    for name in ("transaction_service", "wallet_service", "postgres", "envoy"):
-        if name in words:
-            return name
+    if name in PROGRAMS:
+        return PROGRAMS[name]
+    if "-m" in command[:3]:
+        module = command[command.index("-m") + 1]
+        return SERVICES.get(module, "")
     return ""
-
-
-def memory_mib(stack: psutil.Process) -> dict[str, float]:
-    """The largest resident size among the processes of each service."""
-    sizes: dict[str, float] = {}
-    for process in stack.children(recursive=True):
-        name = part_of(process)
-        if name in ("transaction_service", "wallet_service"):
-            sizes[name] = max(sizes.get(name, 0.0), round(process.memory_info().rss / MEBIBYTE, 1))
-    return sizes
