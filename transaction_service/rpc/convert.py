@@ -1,6 +1,6 @@
 """Between the contract's messages and the domain's values."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import IntEnum
 from functools import lru_cache
 from typing import Any
@@ -14,7 +14,7 @@ from specie.transaction.v1 import Transaction as TransactionMessage
 from specie.type.v1 import Balance, Money
 from specie.type.v1 import Limits as LimitsMessage
 
-from service_kit.status import Refusal, to_status
+from service_kit.status import Refusal, invalid, to_status
 from transaction_service.domain.account import Account, AccountKind, AccountState, Limits, zone
 from transaction_service.domain.hold import Hold
 from transaction_service.domain.identity import account_id
@@ -159,6 +159,16 @@ def account_message(account: Account) -> AccountMessage:
         balance=balance_message(account),
         revision=account.revision,
     )
+
+
+def to_time(request: Any, field: str) -> datetime:
+    """A Timestamp of a request, cut to whole microseconds: what is at or before it is at or before its last whole one.
+    Raises Refusal INVALID_FIELD."""
+    try:
+        time: datetime = getattr(request, field).ToDatetime(UTC)
+    except (ValueError, OverflowError):
+        raise invalid(field, "timestamp", "must lie between the years 1 and 9999, with nanos below 10^9") from None
+    return time
 
 
 def to_limits(message: LimitsMessage) -> Limits:

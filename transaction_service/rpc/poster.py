@@ -1,7 +1,7 @@
 """Hands work to the posting queue and turns what comes back into answers or refusals: the way of every call that moves
 money."""
 
-from typing import Final, Protocol
+from typing import Final
 
 from service_kit.call import current_call
 from transaction_service.domain.movement import Movement, Outcome, Refused, Work
@@ -9,17 +9,6 @@ from transaction_service.posting.metrics import QUEUE_REFUSALS
 from transaction_service.posting.queue import PostingQueue, QueueClosed, QueueFull, Result
 from transaction_service.rpc.convert import transaction_name
 from transaction_service.rpc.errors import not_posted, to_refusal
-
-
-class Pending(Protocol):
-    """How many deferred transactions may wait to be posted."""
-
-    @property
-    def limit(self) -> int:
-        """So many at the most."""
-
-    def admits(self, count: int) -> bool:
-        """Whether there is room for so many more; then they are counted in."""
 
 
 class Poster:

@@ -40,6 +40,7 @@ from transaction_service.rpc.convert import (
     entry_message,
     hold_message,
     past_balance_message,
+    to_time,
     transaction_message,
 )
 from transaction_service.rpc.errors import to_refusal
@@ -104,7 +105,7 @@ class Reading:
         account = await self._account(request.wallet)
         if not request.HasField("read_time"):
             return GetBalanceResponse(balance=balance_message(account))
-        past = await self._reader.balance_at(account, _time(request, "read_time"))
+        past = await self._reader.balance_at(account, to_time(request, "read_time"))
         if past is None:
             raise invalid("read_time", "read_time.past", "must not lie in the future")
         return GetBalanceResponse(balance=past_balance_message(past, account))
@@ -155,19 +156,10 @@ def _bound(request: Any, field: str) -> datetime | None:
     of them is at or after the later one."""
     if not request.HasField(field):
         return None
-    time = _time(request, field)
+    time = to_time(request, field)
     if getattr(request, field).nanos % NANOSECONDS_PER_MICROSECOND and time < _LATEST:
         return time + timedelta(microseconds=1)
     return time
 
 
 _LATEST = datetime.max.replace(tzinfo=UTC)
-
-
-def _time(request: Any, field: str) -> datetime:
-    """Cut to whole microseconds: what is at or before a time is at or before its last whole microsecond."""
-    try:
-        time: datetime = getattr(request, field).ToDatetime(UTC)
-    except (ValueError, OverflowError):
-        raise invalid(field, "timestamp", "must lie between the years 1 and 9999, with nanos below 10^9") from None
-    return time
