@@ -7,10 +7,13 @@ from itertools import count
 from typing import Any
 
 from transaction_service.domain.account import Account, AccountKind, AccountState, Limits, cash, system_account
-from transaction_service.domain.book import Book
+from transaction_service.domain.book import Amounts, Book, Reversed
 from transaction_service.domain.failure import Failure
+from transaction_service.domain.hold import EXPIRY_PRINCIPAL, Hold
 from transaction_service.domain.identity import account_id
 from transaction_service.domain.movement import Answer, Movement, Outcome, Transaction, TransactionKind, movement
+from transaction_service.domain.reversal import reversal_terms
+from transaction_service.domain.terms import Fee, Posting, Terms
 
 NOON = datetime(2026, 3, 4, 12, 30, 15, 250_000, tzinfo=UTC)
 POSTED = "POSTED"

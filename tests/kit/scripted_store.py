@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from tests.kit.builders import NOON
 from transaction_service.adapters.memory import Memory, MemoryPostingStore
 from transaction_service.domain.account import Account
-from transaction_service.domain.ledger import Book
-from transaction_service.ports import Locked, LockTimeout
+from transaction_service.domain.book import Book
+from transaction_service.ports import Locked, LockTimeout, Wanted
 
 WAIT_SECONDS_MAX = 30
 """Only a test that fails anyway waits so long."""
@@ -38,22 +38,21 @@ class LostAnswer(Exception):  # noqa: N818 - what happened
 
 class ScriptedStore(MemoryPostingStore):
     """`on_lock` and `on_write` tell what the next calls do, one item a call: None works, an exception is raised with
-    nothing begun, a Gate is waited at first. Without an item it works."""
+    nothing begun, a Gate is waited at first. Without an item it works. `on_held` alike."""
 
     def __init__(self, *accounts: Account) -> None:
         self.memory = Memory(lambda: NOON, {a.name: a for a in accounts})
         super().__init__(self.memory)
         self.on_lock: list[Exception | Gate | None] = []
         self.on_write: list[Exception | None] = []
+        self.on_held: list[Exception | None] = []
         self.refused_amount: int | None = None
         self.calls: list[str] = []
         self.groups: list[list[str]] = []
         self.opened: list[list[str]] = []
         self.closed = False
-        self.held: set[str] = set()
+        self.held_elsewhere: set[str] = set()
         """Accounts that another session holds."""
-        self.waits: list[str] = []
-        """What waited for one of them in vain."""
 
     def balance(self, name: str) -> int:
         return self.memory.accounts[f"wallets/{name}"].balance
@@ -63,17 +62,23 @@ class ScriptedStore(MemoryPostingStore):
         self.opened.append([a.name for a in accounts])
         super().open_system_accounts(accounts)
 
-    def lock(self, names: Collection[str], ids: Collection[str], *, patient: bool) -> Locked:
+    def lock(self, wanted: Wanted, *, patient: bool) -> Locked:
         self.calls.append("lock" if patient else "impatient lock")
         step = self.on_lock.pop(0) if self.on_lock else None
         if isinstance(step, Gate):
             step.stop()
         elif step is not None:
             raise step
-        if self.held & set(names):
-            self.waits.append(self.calls[-1])
+        if self.held_elsewhere & set(wanted.accounts):
             raise LockTimeout
-        return super().lock(names, ids, patient=patient)
+        return super().lock(wanted, patient=patient)
+
+    def held(self, names: Collection[str]) -> set[str]:
+        self.calls.append("held")
+        step = self.on_held.pop(0) if self.on_held else None
+        if step is not None:
+            raise step
+        return self.held_elsewhere & set(names)
 
     def write(self, book: Book) -> None:
         self.calls.append("write")

@@ -4,20 +4,31 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.kit.builders import account, book, transfer
+from tests.kit.builders import account, amounts, book, capture, placing, transfer
 from transaction_service.domain.account import INT64_MAX, INT64_MIN
+from transaction_service.domain.book import Amounts, Book, check_group
 from transaction_service.domain.failure import InvariantViolation
-from transaction_service.domain.ledger import Book, check_group, decide
+from transaction_service.domain.hold import Hold
+from transaction_service.domain.ledger import decide
+from transaction_service.domain.terms import Posting
 
 
-def posted() -> tuple[Book, dict[str, int]]:
-    """Two movements in a sound book, and the balances before."""
-    accounts = [account("alice", 90), account("bob", 5), account("carol", 7)]
-    before = {a.id: a.balance for a in accounts}
-    group = book(accounts)
-    decide(group, transfer("alice", "bob", 30))
-    decide(group, transfer("bob", "alice", 5))
-    return group, before
+def posted() -> tuple[Book, dict[str, Amounts], dict[str, Hold]]:
+    """Two movements and a hold in a sound book, with another hold that is captured in part, and all as it was before."""
+    placed = placing("carol", "bob", 5)
+    group = book([account("alice", 90), account("bob", 5), account("carol", 7)])
+    decide(group, placed)
+    before = amounts(group.accounts.values())
+    group = book(list(group.accounts.values()), holds=list(group.holds.values()))
+    holds = dict(group.holds)
+    for movement in (
+        transfer("alice", "bob", 30),
+        transfer("bob", "alice", 5),
+        capture(placed, 2),
+        placing("alice", "bob", 4),
+    ):
+        decide(group, movement)
+    return group, before, holds
 
 
 def _balance(group: Book) -> None:
@@ -44,44 +55,82 @@ def _elsewhere(group: Book) -> None:
     group.entries[0] = group.entries[0]._replace(transaction_id=transfer().id)
 
 
-def _untouched(group: Book) -> None:
-    group.changed["wallets/carol"] = group.accounts["wallets/carol"]
-    group.changed["wallets/carol"].balance = 8
+def _other_currency(group: Book) -> None:
+    group.accounts["wallets/bob"].currency = "EUR"
+
+
+def _held(group: Book) -> None:
+    group.accounts["wallets/alice"].held += 1
+
+
+def _lost_hold(group: Book) -> None:
+    group.changed_holds.popitem()
+
+
+def _wrong_hold(group: Book) -> None:
+    hold = next(iter(group.changed_holds.values()))
+    group.changed_holds[hold.id] = hold._replace(captured=hold.captured + 1)
 
 
 def test_a_sound_group_passes() -> None:
     check_group(*posted())
-    check_group(book([]), {})
+    check_group(book([]), {}, {})
 
 
-@pytest.mark.parametrize("forge", [_balance, _amount, _lost, _lost_pair, _doubled, _elsewhere, _untouched])
+@pytest.mark.parametrize(
+    "forge",
+    [
+        _balance,
+        _amount,
+        _lost,
+        _lost_pair,
+        _doubled,
+        _elsewhere,
+        _other_currency,
+        _held,
+        _lost_hold,
+        _wrong_hold,
+    ],
+)
 def test_a_forged_group_is_found(forge: Callable[[Book], None]) -> None:
-    group, before = posted()
+    group, before, holds = posted()
     forge(group)
-    with pytest.raises(InvariantViolation, match=r"sum to 0|plus the entries"):
-        check_group(group, before)
+    with pytest.raises(InvariantViolation, match=r"sum to 0|plus what was moved"):
+        check_group(group, before, holds)
 
 
-@pytest.mark.parametrize("amount", [0, -1, INT64_MIN, INT64_MAX + 1])
-def test_an_amount_that_is_none_is_never_posted(amount: int) -> None:
-    """The contract lets no such request in, so one that gets here is a bug; a negative one would move money back."""
-    group = book([account("alice", INT64_MAX, credit=INT64_MAX), account("bob", -5, credit=10)])
-    with pytest.raises(InvariantViolation, match="amount"):
-        decide(group, transfer("alice", "bob", amount))
-    assert group.entries == []
+def test_a_posting_of_0_is_never_entered() -> None:
+    """The contract lets no such request in, so one that gets here is a bug."""
+    group = book([account("alice", 90), account("bob")])
+    with pytest.raises(InvariantViolation, match="a posting of 0"):
+        decide(group, transfer("alice", "bob", 0))
 
 
 def test_posting_past_the_guards_is_caught_at_the_floor() -> None:
-    alice, bob = account("alice", 9), account("bob")
-    with pytest.raises(InvariantViolation, match="below its floor"):
-        book([alice, bob]).post(transfer(amount=10), alice, bob)
+    alice = account("alice", 9)
+    with pytest.raises(InvariantViolation, match="below its floor after a debit"):
+        book([alice]).post(transfer(amount=10), [Posting(alice.name, -10, "USD")])
 
 
-@pytest.mark.parametrize(("source", "destination"), [(INT64_MIN, 0), (0, INT64_MAX)])
-def test_posting_past_the_guards_is_caught_at_the_ends_of_int64(source: int, destination: int) -> None:
-    alice, bob = account("alice", source, floor=None), account("bob", destination)
+def test_what_is_held_is_above_the_floor_too() -> None:
+    alice = account("alice", 9, held=4)
+    with pytest.raises(InvariantViolation, match="below its floor after a debit"):
+        book([alice]).post(transfer(amount=6), [Posting(alice.name, -6, "USD")])
+
+
+@pytest.mark.parametrize(("balance", "amount"), [(INT64_MIN, -1), (INT64_MAX, 1)])
+def test_posting_past_the_guards_is_caught_at_the_ends_of_int64(balance: int, amount: int) -> None:
+    alice = account("alice", balance, floor=None)
     with pytest.raises(InvariantViolation, match="leaves int64"):
-        book([alice, bob]).post(transfer(amount=1), alice, bob)
+        book([alice]).post(transfer(amount=1), [Posting(alice.name, amount, "USD")])
+
+
+def test_reserving_past_the_guards_is_caught() -> None:
+    alice = account("alice", 9, held=4)
+    with pytest.raises(InvariantViolation, match="below its floor after a hold"):
+        book([alice]).reserve(alice, 6)
+    with pytest.raises(InvariantViolation, match="less than nothing is held"):
+        book([alice]).reserve(alice, -11)
 
 
 def test_an_account_that_is_below_its_floor_already_can_be_paid() -> None:
