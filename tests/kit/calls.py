@@ -1,6 +1,6 @@
 """A client of transaction_service for tests, and its errors as values."""
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -13,10 +13,19 @@ from specie.transaction.v1 import (
     AccountKind,
     AccountServiceStub,
     AccountState,
+    BatchTransferRequest,
+    CaptureHoldRequest,
     DepositRequest,
     GetBalanceRequest,
+    ListTransactionsRequest,
     OpenAccountRequest,
+    PlaceHoldRequest,
+    Posting,
+    PostTransactionRequest,
+    ReleaseHoldRequest,
+    ReverseTransactionRequest,
     SetAccountStateRequest,
+    Transaction,
     TransactionServiceStub,
     TransferRequest,
     WithdrawRequest,
@@ -84,6 +93,10 @@ def key() -> str:
     return uuid4().hex
 
 
+def posting(account: str, minor_units: int, currency_code: str = "USD") -> Posting:
+    return Posting(account=account, amount=usd(minor_units, currency_code))
+
+
 def wallet_name() -> str:
     return f"wallets/{uuid4().hex}"
 
@@ -136,6 +149,45 @@ class Client:
     def withdraw(self, wallet: str, amount: int, currency: str = "USD", request_id: str = "", **more: Any) -> Any:  # noqa: ANN401
         request = WithdrawRequest(wallet=wallet, amount=usd(amount, currency), request_id=request_id or key(), **more)
         return self.transactions.Withdraw(request, timeout=CALL_SECONDS)
+
+    def post(self, postings: Sequence[Posting], request_id: str = "", **more: Any) -> Any:  # noqa: ANN401
+        timeout = more.pop("timeout", CALL_SECONDS)
+        request = PostTransactionRequest(postings=postings, request_id=request_id or key(), **more)
+        return self.transactions.PostTransaction(request, timeout=timeout)
+
+    def batch(self, transfers: Sequence[TransferRequest], *, atomic: bool = False) -> Any:  # noqa: ANN401
+        request = BatchTransferRequest(transfers=transfers, atomic=atomic)
+        return self.transactions.BatchTransfer(request, timeout=CALL_SECONDS)
+
+    def reverse(self, transaction: str, request_id: str = "", **more: Any) -> Any:  # noqa: ANN401
+        request = ReverseTransactionRequest(name=transaction, request_id=request_id or key(), **more)
+        return self.transactions.ReverseTransaction(request, timeout=CALL_SECONDS)
+
+    def place_hold(self, source: str, destination: str, amount: int, request_id: str = "", **more: Any) -> Any:  # noqa: ANN401
+        request = PlaceHoldRequest(
+            source=source, destination=destination, amount=usd(amount), request_id=request_id or key(), **more
+        )
+        return self.transactions.PlaceHold(request, timeout=CALL_SECONDS)
+
+    def capture(self, hold: str, amount: int = 0, request_id: str = "", **more: Any) -> Any:  # noqa: ANN401
+        """`amount` 0: all that is left."""
+        part = usd(amount) if amount else None
+        request = CaptureHoldRequest(name=hold, amount=part, request_id=request_id or key(), **more)
+        return self.transactions.CaptureHold(request, timeout=CALL_SECONDS)
+
+    def release(self, hold: str, request_id: str = "", **more: Any) -> Any:  # noqa: ANN401
+        request = ReleaseHoldRequest(name=hold, request_id=request_id or key(), **more)
+        return self.transactions.ReleaseHold(request, timeout=CALL_SECONDS)
+
+    async def listed(self, **filters: Any) -> list[Transaction]:  # noqa: ANN401
+        """All pages of ListTransactions."""
+        request, found = ListTransactionsRequest(**filters), []
+        while True:
+            page = await self.transactions.ListTransactions(request, timeout=CALL_SECONDS)
+            found += page.transactions
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return found
 
     async def balance(self, wallet: str) -> int:
         answer = await self.transactions.GetBalance(GetBalanceRequest(wallet=wallet), timeout=CALL_SECONDS)
