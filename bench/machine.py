@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -43,6 +44,12 @@ class Meter:
         self._sampler.join()
 
     def _used(self) -> dict[str, float]:
+        """Again when a process has ended meanwhile: its part may have been counted twice or not at all."""
+        while True:
+            with suppress(psutil.NoSuchProcess):
+                return self._counted()
+
+    def _counted(self) -> dict[str, float]:
         used: dict[str, float] = {}
         for part, processes in self._parts().items():
             for process in processes:
@@ -62,7 +69,7 @@ class Meter:
 
     def _sample(self, processes: Sequence[psutil.Process]) -> None:
         while True:
-            for process in processes:
+            for process in processes:  # they outlive what is measured
                 self.memory_mb = max(self.memory_mb, process.memory_info().rss / MEGABYTE)
             if self._left.wait(SAMPLE_SECONDS):
                 return
