@@ -2,22 +2,21 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from specie.transaction.v1 import AccountState
 
 from tests.kit.auditor import audit
 from tests.kit.calls import Client, Failed, connected, key, outcome
+from tests.kit.crowd import at_once, reason
 from tests.kit.ledger import Ledger, Rows
 from tests.kit.postgres import Database
 from tests.kit.service import ServiceProcess, transaction_service
 from tests.kit.wallets import asynchronous
-
-T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -43,21 +42,6 @@ async def both(service: ServiceProcess) -> AsyncIterator[tuple[Client, Client]]:
     """A client of each worker."""
     async with connected(service.targets[0]) as one, connected(service.targets[1]) as two:
         yield one, two
-
-
-async def at_once(callers: int, call: Callable[[int], Awaitable[T]]) -> list[T | Failed]:
-    """Everybody is there before anybody calls; `call` takes the caller's number."""
-    barrier = asyncio.Barrier(callers)
-
-    async def caller(number: int) -> T | Failed:
-        await barrier.wait()
-        return await outcome(call(number))
-
-    return list(await asyncio.gather(*[caller(number) for number in range(callers)]))
-
-
-def reason(answer: Any) -> str:  # noqa: ANN401 - any answer
-    return answer.reason if isinstance(answer, Failed) else "POSTED"
 
 
 async def new_key_and_wallets(client: Client, balance: int) -> tuple[str, str, str]:
