@@ -23,8 +23,8 @@ Rows = list[list[str]]
 
 LATENCIES: Final = {"p50_ms": "p50 ms", "p95_ms": "p95 ms", "p99_ms": "p99 ms"}
 PARTS: Final = {"service": "service", "postgresql": "PostgreSQL", "envoy": "Envoy", "client": "client"}
-TIMES: Final = {"floor": "x one by one", "floor_set": "x sets", "floor_set_ledger": "x sets, ledger's tables"}
-WIDTH: Final = 110
+TIMES: Final = {"floor": "x one by one", "floor_set": "x sets", "floor_set_ledger": "x ledger's sets"}
+WIDTH: Final = 120
 """Of a screen that does not tell its own."""
 
 
