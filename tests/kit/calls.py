@@ -56,6 +56,12 @@ def to_failed(error: grpc.aio.AioRpcError) -> Failed:
     if details is None:
         return Failed(error.code().name, "", error.details() or "", {})
     status = status_pb2.Status.FromString(details if isinstance(details, bytes) else details.encode())
+    assert status.code == error.code().value[0]
+    return read_status(status)
+
+
+def read_status(status: status_pb2.Status) -> Failed:
+    """As a call is answered with it, and an item of a batch, and as a FAILED transaction carries it."""
     info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
     retry_seconds = None
     for detail in status.details:
@@ -64,9 +70,9 @@ def to_failed(error: grpc.aio.AioRpcError) -> Failed:
         if detail.Unpack(retry):
             retry_seconds = retry.retry_delay.ToTimedelta().total_seconds()
     assert info.domain == "specie"
-    assert status.code == error.code().value[0]
+    code = next(code.name for code in grpc.StatusCode if code.value[0] == status.code)
     fields = {violation.field: violation.reason for violation in bad.field_violations}
-    return Failed(error.code().name, info.reason, status.message, dict(info.metadata), fields, retry_seconds)
+    return Failed(code, info.reason, status.message, dict(info.metadata), fields, retry_seconds)
 
 
 async def outcome(calling: Awaitable[T]) -> T | Failed:
