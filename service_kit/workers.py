@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import structlog
@@ -32,6 +33,7 @@ STDIN: Final = 0
 def run(module: str, settings_class: type[S], serve: Callable[[S], Awaitable[None]]) -> int:
     """Runs the service `module` until SIGTERM or SIGINT, with settings from the environment; the exit code."""
     configure_logs("INFO", module, 0)
+    wait_for_turns()
     try:
         settings = settings_class()
     except ValidationError as error:
@@ -57,6 +59,15 @@ def run(module: str, settings_class: type[S], serve: Callable[[S], Awaitable[Non
         log.error("failed", error=str(error))
         return 1
     return 0
+
+
+def wait_for_turns() -> None:
+    """From now on no thread that this one starts interrupts another when it wakes. gRPC's threads wake several times a
+    call to hand on what arrived, and each would interrupt the event loop; after its turn they hand on many at once.
+    See docs/adr/0012. On Linux only, and nothing where somebody has chosen a scheduling policy already."""
+    if sys.platform == "linux" and os.sched_getscheduler(0) == os.SCHED_OTHER:
+        with suppress(OSError):  # a sandbox may forbid it
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _end_with_parent() -> None:
