@@ -1,9 +1,9 @@
 """Between the contract's messages and the domain's values."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfoNotFoundError
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -22,6 +22,9 @@ from transaction_service.domain.movement import Movement, Transaction, Transacti
 from transaction_service.domain.terms import PLAIN
 from transaction_service.ports import Line, PastBalance
 from transaction_service.rpc.errors import check_currency, to_refusal
+
+NANOSECONDS_PER_MICROSECOND: Final = 1000
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 def transaction_name(transaction_id: str) -> str:
@@ -168,6 +171,17 @@ def to_time(request: Any, field: str) -> datetime:
         time: datetime = getattr(request, field).ToDatetime(UTC)
     except (ValueError, OverflowError):
         raise invalid(field, "timestamp", "must lie between the years 1 and 9999, with nanos below 10^9") from None
+    return time
+
+
+def to_bound(request: Any, field: str) -> datetime | None:
+    """An end of a time range, in whole microseconds as the ledger's own times: what is at or after a bound between two
+    of them is at or after the later one. None: it is absent. Raises as `to_time`."""
+    if not request.HasField(field):
+        return None
+    time = to_time(request, field)
+    if getattr(request, field).nanos % NANOSECONDS_PER_MICROSECOND and time < _LATEST:
+        return time + timedelta(microseconds=1)
     return time
 
 

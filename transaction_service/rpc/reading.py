@@ -1,7 +1,6 @@
 """The calls that read: thin over the readers' ports."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -40,6 +39,7 @@ from transaction_service.rpc.convert import (
     entry_message,
     hold_message,
     past_balance_message,
+    to_bound,
     to_time,
     transaction_message,
 )
@@ -47,8 +47,6 @@ from transaction_service.rpc.errors import to_refusal
 
 T = TypeVar("T")
 Answer = TypeVar("Answer", bound=Message)
-
-NANOSECONDS_PER_MICROSECOND = 1000
 
 
 class Reading:
@@ -70,8 +68,8 @@ class Reading:
             account=request.wallet,
             state=TransactionState(request.state) if request.state else None,
             kind=TransactionKind(request.kind) if request.kind else None,
-            start=_bound(request, "start_time"),
-            end=_bound(request, "end_time"),
+            start=to_bound(request, "start_time"),
+            end=to_bound(request, "end_time"),
             external_reference=request.external_reference,
             label=(key, value) if labelled else None,
         )
@@ -89,7 +87,7 @@ class Reading:
     async def ListEntries(self, request: ListEntriesRequest, context: Any) -> ListEntriesResponse:
         account = await self._account(request.wallet)
         newest_first = request.order == EntryOrder.ENTRY_ORDER_NEWEST_FIRST
-        wanted = EntryFilter(newest_first, _bound(request, "start_time"), _bound(request, "end_time"))
+        wanted = EntryFilter(newest_first, to_bound(request, "start_time"), to_bound(request, "end_time"))
         filters = ("entries", account.name, wanted)
         after = pages.decode(request.page_token, *filters) if request.page_token else None
 
@@ -149,17 +147,3 @@ async def _fitting(
         if told.ByteSize() <= pages.PAGE_BYTES_MAX or size == 1:
             return told
         size = max(1, min(size, len(found)) // 2)
-
-
-def _bound(request: Any, field: str) -> datetime | None:
-    """An end of a time range, in whole microseconds as the ledger's own times: what is at or after a bound between two
-    of them is at or after the later one."""
-    if not request.HasField(field):
-        return None
-    time = to_time(request, field)
-    if getattr(request, field).nanos % NANOSECONDS_PER_MICROSECOND and time < _LATEST:
-        return time + timedelta(microseconds=1)
-    return time
-
-
-_LATEST = datetime.max.replace(tzinfo=UTC)
