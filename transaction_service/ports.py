@@ -9,7 +9,7 @@ from transaction_service.domain.account import Account, Change
 from transaction_service.domain.book import Book, Reversed
 from transaction_service.domain.failure import Failure
 from transaction_service.domain.hold import Hold, HoldState
-from transaction_service.domain.movement import Entry, Transaction, TransactionKind, TransactionState
+from transaction_service.domain.movement import Entry, Movement, Transaction, TransactionKind, TransactionState
 
 
 class Conflict(Exception):  # noqa: N818 - what happened, in the field's word
@@ -176,6 +176,28 @@ class HoldReader(Protocol):
 
     async def open_holds(self, wanted: HoldFilter, limit: int) -> list[Hold]:
         """The OPEN ones that match, the oldest first, at most so many."""
+
+
+class Backlog(NamedTuple):
+    """How much there is to do, and for how long the oldest has been due already."""
+
+    waiting: int
+    overdue_seconds: float
+
+
+class DueWork(Protocol):
+    """Movements whose time comes by itself, by the database's clock. All processes share them: what one has claimed the
+    others leave alone for a while. A claim only saves them from doing the same; that nothing is done twice does not rest
+    on it."""
+
+    async def claim(self, limit: int, lease_seconds: float) -> list[Movement]:
+        """Those that have been due for longest, at most so many. Until the lease is over they are this caller's."""
+
+    async def give_back(self, movements: Sequence[Movement]) -> None:
+        """They could not be posted now. They can be claimed again after a while that grows with how overdue they are."""
+
+    async def backlog(self, count_max: int) -> Backlog:
+        """Counts no further than to the maximum."""
 
 
 class Mark(NamedTuple):

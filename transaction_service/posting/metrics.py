@@ -18,3 +18,8 @@ GROUP_RETRIES: Final = Counter("specie_posting_group_retries", "Groups that were
 INVARIANT_VIOLATIONS: Final = Counter(
     "specie_posting_invariant_violations", "Commands that would have broken the ledger: always a bug"
 )
+BACKLOG: Final = Gauge(
+    "specie_backlog", "What is to be posted by itself: PENDING transfers, open holds whose time is up", ["work"]
+)
+OVERDUE_SECONDS: Final = Gauge("specie_overdue_seconds", "How long the oldest of it has been due", ["work"])
+DISPATCHED: Final = Counter("specie_dispatched", "Tries to post it, by what came of it", ["work", "outcome"])
