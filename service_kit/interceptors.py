@@ -22,7 +22,7 @@ from grpc_status.rpc_status import to_status as to_grpc_status
 
 from service_kit import metrics
 from service_kit.call import Call, enter_call
-from service_kit.status import CODES, Refusal, Violation, invalid_fields, to_status
+from service_kit.status import CODES, Refusal, Violation, internal, invalid_fields, to_status
 from service_kit.streams import Streams
 
 Answer = Message | None
@@ -88,8 +88,7 @@ async def map_errors(call: Call, proceed: Next) -> Answer:
     except Exception:
         log.exception("call_failed", method=call.method, trace_id=call.trace_id)
         call.reason = "INTERNAL"
-        message = f"an internal error, logged under trace id {call.trace_id}"
-        status = to_status(Refusal("INTERNAL", message, {"trace_id": call.trace_id}))
+        status = to_status(internal(call.trace_id))
     call.code = CODES[call.reason].name
     await _abort(call, status)
     raise AssertionError("abort returned")  # pragma: no cover: grpc raises in abort
@@ -148,12 +147,17 @@ async def idempotency_key(call: Call, proceed: Next) -> Answer:
 
 async def validate(call: Call, proceed: Next) -> Answer:
     """Innermost: the rules that the contract carries."""
-    violations = protovalidate.collect_violations(call.request)
+    check_rules(call.request)
+    return await proceed(call)
+
+
+def check_rules(message: Message) -> None:
+    """Raises Refusal INVALID_FIELD for what breaks a rule that the contract carries."""
+    violations = protovalidate.collect_violations(message)
     if violations:
         raise invalid_fields(
             [Violation(field_path(v.proto.field), v.proto.rule_id, v.proto.message) for v in violations]
         )
-    return await proceed(call)
 
 
 def field_path(path: Any) -> str:  # noqa: ANN401 - protovalidate has its own message classes, none of them public

@@ -64,6 +64,18 @@ def invalid_fields(violations: Sequence[Violation]) -> Refusal:
     return Refusal("INVALID_FIELD", "; ".join(listed), {"fields": ",".join(v.field for v in told)}, violations=told)
 
 
+def within(path: str, refusal: Refusal) -> Refusal:
+    """The refusal of a part of a request, as one of the whole: its fields are below this path."""
+    if not refusal.violations:
+        return refusal
+    return invalid_fields([replace(v, field=f"{path}.{v.field}" if v.field else path) for v in refusal.violations])
+
+
+def internal(trace_id: str) -> Refusal:
+    """What a caller is told of a bug, which is in the log under the trace id."""
+    return Refusal("INTERNAL", f"an internal error, logged under trace id {trace_id}", {"trace_id": trace_id})
+
+
 def _as_many_as_fit(violations: Sequence[Violation]) -> list[Violation]:
     """The first always, its field cut if need be: the field can be a label's key, of any length."""
     told: list[Violation] = []

@@ -138,6 +138,11 @@ def cash(currency: str) -> str:
     return f"{SYSTEM_PREFIX}cash-{currency.lower()}"
 
 
+def fees(currency: str) -> str:
+    """The name of the account that is paid the fees for which nobody else is named."""
+    return f"{SYSTEM_PREFIX}fees-{currency.lower()}"
+
+
 class Unchanged(Enum):
     """The account is as it is asked to be."""
 

@@ -3,15 +3,28 @@
 from specie.transaction.v1 import TransactionServiceServicer
 
 from transaction_service.ports import Accounts, HoldReader, LedgerReader
+from transaction_service.posting.pending import Pending
+from transaction_service.rpc.moving import Moving
+from transaction_service.rpc.poster import Poster
 from transaction_service.rpc.reading import Reading
 from transaction_service.rpc.watching import Watching
 from transaction_service.tail import Tail
 
 
-class TransactionServicer(Reading, Watching, TransactionServiceServicer):
+class TransactionServicer(Moving, Reading, Watching, TransactionServiceServicer):
     """Thin: no rule about money stands here."""
 
-    def __init__(self, reader: LedgerReader, holds: HoldReader, accounts: Accounts, tail: Tail) -> None:
+    def __init__(
+        self,
+        poster: Poster,
+        pending: Pending,
+        reader: LedgerReader,
+        holds: HoldReader,
+        accounts: Accounts,
+        tail: Tail,
+    ) -> None:
+        self._poster = poster
+        self._pending = pending
         self._reader = reader
         self._holds = holds
         self._accounts = accounts

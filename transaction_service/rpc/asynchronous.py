@@ -1,0 +1,33 @@
+"""ASYNC transfers as they are accepted: there must be room for them, and the dispatcher hears of them."""
+
+from collections.abc import Sequence
+
+from service_kit.status import Refusal
+from transaction_service.domain.movement import Movement, Outcome, TransactionState
+from transaction_service.domain.terms import PLAIN
+from transaction_service.posting.pending import Pending
+from transaction_service.posting.queue import Result
+from transaction_service.rpc.errors import RETRY_AFTER_SECONDS
+
+
+def admit(command: Movement, pending: Pending) -> None:
+    """Raises Refusal TOO_MANY_PENDING for one more ASYNC transfer than may wait."""
+    if command.terms is PLAIN or not command.terms.deferred or pending.admits(1):
+        return
+    text = f"{pending.limit} ASYNC transfers are pending; send this one again later"
+    told = {"max_pending": str(pending.limit)}
+    raise Refusal("TOO_MANY_PENDING", text, told, retry_after_seconds=RETRY_AFTER_SECONDS)
+
+
+def tell_stored(results: Sequence[Result], pending: Pending) -> None:
+    """Wakes the dispatcher when one of them is to be posted at once."""
+    if any(isinstance(result, Outcome) and _is_due(result) for result in results):
+        pending.stored.set()
+
+
+def _is_due(outcome: Outcome) -> bool:
+    transaction = outcome.transaction
+    if transaction.state is not TransactionState.PENDING:
+        return False
+    time = transaction.movement.terms.execute_time
+    return time is None or time <= transaction.create_time
