@@ -93,7 +93,7 @@ def fee(amount: int, destination: str = FEES, *, included: bool = False) -> Term
 
 def compound(*postings: tuple[str, int] | tuple[str, int, str], request_id: str = "", **changed: Any) -> Movement:  # noqa: ANN401
     """Postings as account, amount and, unless it is USD, currency."""
-    made = tuple(Posting(wallet(p[0]), p[1], p[2] if len(p) > 2 else "USD") for p in postings)  # noqa: PLR2004
+    made = tuple(Posting(wallet(p[0]), p[1], p[2] if len(p) > 2 else "USD") for p in postings)
     values: dict[str, Any] = {"kind": TransactionKind.COMPOUND, "currency": "", "terms": Terms(postings=made)}
     return transfer("", "", 0, request_id, **(values | changed))
 
@@ -138,7 +138,7 @@ def expiry(placed: Movement) -> Movement:
 
 
 def _of_hold(
-    kind: TransactionKind, placed: Movement, amount: int, request_id: str, changed: Mapping[str, Any]
+    kind: TransactionKind, placed: Movement, amount: int, request_id: str, changed: dict[str, Any]
 ) -> Movement:
     values: dict[str, Any] = {"kind": kind, "currency": placed.currency, "hold": placed.id}
     return transfer(placed.source, placed.destination, amount, request_id, **(values | changed))

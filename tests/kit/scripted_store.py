@@ -50,6 +50,7 @@ class ScriptedStore(MemoryPostingStore):
         self.calls: list[str] = []
         self.groups: list[list[str]] = []
         self.opened: list[list[str]] = []
+        self.wanted: list[Wanted] = []
         self.closed = False
         self.held_elsewhere: set[str] = set()
         """Accounts that another session holds."""
@@ -64,6 +65,7 @@ class ScriptedStore(MemoryPostingStore):
 
     def lock(self, wanted: Wanted, *, patient: bool) -> Locked:
         self.calls.append("lock" if patient else "impatient lock")
+        self.wanted.append(wanted)
         step = self.on_lock.pop(0) if self.on_lock else None
         if isinstance(step, Gate):
             step.stop()

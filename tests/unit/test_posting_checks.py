@@ -14,7 +14,7 @@ from transaction_service.domain.terms import Posting
 
 
 def posted() -> tuple[Book, dict[str, Amounts], dict[str, Hold]]:
-    """Two movements and a hold in a sound book, with another hold that is captured in part, and all as it was before."""
+    """A sound book of two movements, a new hold and a part of an older one captured, and what there was before."""
     placed = placing("carol", "bob", 5)
     group = book([account("alice", 90), account("bob", 5), account("carol", 7)])
     decide(group, placed)

@@ -1,51 +1,39 @@
-"""The lane, against a store that fails as scripted: what is tried again, and who gets which answer."""
+"""The lane: what it asks of the store for a group, and how callers get their answers."""
 
 import asyncio
 from collections.abc import Sequence
 from time import monotonic
 
 import pytest
-from prometheus_client import REGISTRY
 
-from tests.kit.builders import account, code, deposit, transfer
-from tests.kit.scripted_store import Gate, LostAnswer, ScriptedStore
-from transaction_service.domain.failure import InvariantViolation
-from transaction_service.domain.ledger import Book, decide
-from transaction_service.domain.movement import Movement, Outcome
-from transaction_service.ports import Conflict, LockTimeout, StoreUnavailable
+from tests.kit.builders import (
+    capture,
+    code,
+    compound,
+    deposit,
+    expiry,
+    fee,
+    placing,
+    release,
+    reversal,
+    transfer,
+)
+from tests.kit.lanes import a_lane, a_queue, a_store, call, each
+from tests.kit.scripted_store import Gate
+from transaction_service.domain.identity import account_id
+from transaction_service.domain.movement import Manner, Movement, Outcome, Work
+from transaction_service.domain.terms import Terms
+from transaction_service.ports import Conflict, Wanted
 from transaction_service.posting import lane as lane_module
 from transaction_service.posting import metrics
-from transaction_service.posting.lane import PostingLane, Result
-from transaction_service.posting.queue import Expired, PostingQueue, Ticket
 
 FIVE = [10, 20, 30, 40, 50]
-
-
-def a_store() -> ScriptedStore:
-    return ScriptedStore(account("alice", 100), account("bob"), account("carol", 100))
-
-
-def a_lane(store: ScriptedStore, queue: PostingQueue | None = None, group_max: int = 1000) -> PostingLane:
-    def deliver(results: Sequence[tuple[Ticket, Result]]) -> None:
-        for ticket, result in results:
-            ticket.answered.get_loop().call_soon_threadsafe(ticket.resolve, result)
-
-    # Not `or`: an empty queue is false.
-    return PostingLane(PostingQueue(100) if queue is None else queue, store, group_max, deliver)
-
-
-def posted(store: ScriptedStore, movements: Sequence[Movement]) -> list[str]:
-    return [code(result) for result in a_lane(store).post(movements)]
-
-
-def counted(name: str, **labels: str) -> float:
-    return REGISTRY.get_sample_value(f"specie_posting_{name}", labels) or 0.0
 
 
 def test_a_group_is_one_lock_and_one_write() -> None:
     store = a_store()
     group = [transfer("alice", "bob", 60), transfer("alice", "bob", 60), transfer("bob", "carol", 60)]
-    assert posted(store, group) == ["POSTED", "INSUFFICIENT_FUNDS", "POSTED"]
+    assert [code(result) for result in each(a_lane(store), *group)] == ["POSTED", "INSUFFICIENT_FUNDS", "POSTED"]
     assert store.calls == ["lock", "write"]
     assert (store.balance("alice"), store.balance("bob"), store.balance("carol")) == (40, 0, 160)
     assert len(store.memory.transactions) == 3
@@ -53,16 +41,16 @@ def test_a_group_is_one_lock_and_one_write() -> None:
 
 def test_nothing_to_post_asks_nothing_of_the_store() -> None:
     store = a_store()
-    assert posted(store, []) == []
+    assert a_lane(store).post([]) == []
     assert store.calls == []
 
 
 def test_a_group_that_is_known_whole_writes_nothing() -> None:
     store, movement = a_store(), transfer()
     lane = a_lane(store)
-    [first] = lane.post([movement])
+    [first] = each(lane, movement)
     store.calls.clear()
-    again = lane.post([movement, transfer("alice", "alice"), movement])
+    again = each(lane, movement, transfer("alice", "alice"), movement)
     assert isinstance(first, Outcome)
     assert [again[0], again[2]] == [Outcome(first.transaction, replayed=True)] * 2
     assert code(again[1]) == "SAME_WALLET"
@@ -71,7 +59,7 @@ def test_a_group_that_is_known_whole_writes_nothing() -> None:
 
 def test_the_same_key_twice_in_a_group_has_one_effect() -> None:
     store, movement = a_store(), transfer(amount=10)
-    results = a_lane(store).post([movement, movement, movement])
+    results = each(a_lane(store), movement, movement, movement)
     assert [isinstance(r, Outcome) and r.replayed for r in results] == [False, True, True]
     assert store.balance("bob") == 10
 
@@ -79,139 +67,89 @@ def test_the_same_key_twice_in_a_group_has_one_effect() -> None:
 def test_system_accounts_are_opened_once_before_the_locks() -> None:
     store = a_store()
     lane = a_lane(store)
-    group = [deposit("alice", 5), deposit("bob", 5, currency="EUR")]
-    assert [code(r) for r in lane.post(group)] == ["POSTED", "CURRENCY_MISMATCH"]
-    assert [code(r) for r in lane.post([deposit("alice", 5)])] == ["POSTED"]
-    assert store.opened == [["system/cash-eur", "system/cash-usd"]]
+    group = [deposit("alice", 5), deposit("bob", 5, currency="EUR"), transfer("alice", "bob", 5, terms=fee(1))]
+    assert [code(r) for r in each(lane, *group)] == ["POSTED", "CURRENCY_MISMATCH", "POSTED"]
+    assert [code(r) for r in each(lane, deposit("alice", 5))] == ["POSTED"]
+    assert store.opened == [["system/cash-eur", "system/cash-usd", "system/fees-usd"]]
     assert store.calls == ["open", "lock", "write", "lock", "write"]
     assert store.memory.accounts["system/cash-usd"].balance == -10
 
 
-WHOLE, SPLIT = ["lock", "write"], ["impatient lock", "write"]
-# After a lock that took too long: which of the two accounts was it?
-PROBES = ["impatient lock", "roll back"] * 2
+A_HOLD = placing("alice", "bob")
+PAID = transfer("alice", "bob", terms=fee(1, "carol"))
+LATER = transfer("alice", "bob", terms=Terms(deferred=True))
+ALICE, BOB, CAROL, FEES = "wallets/alice", "wallets/bob", "wallets/carol", "system/fees-usd"
 
-FAILURES = [
-    # on lock, on write; expected calls for two commands; expected answers
-    ([Conflict()], [], ["lock", *WHOLE], ["POSTED"] * 2),
-    ([], [Conflict()], [*WHOLE, *WHOLE], ["POSTED"] * 2),
-    ([Conflict(), Conflict()], [], ["lock", "lock", *SPLIT, *SPLIT], ["POSTED"] * 2),
-    ([], [Conflict(), Conflict()], [*WHOLE, *WHOLE, *SPLIT, *SPLIT], ["POSTED"] * 2),
-    ([LockTimeout()], [], ["lock", *SPLIT, *SPLIT], ["POSTED"] * 2),
-    ([Conflict(), LockTimeout()], [], ["lock", "lock", *SPLIT, *SPLIT], ["POSTED"] * 2),
-    ([LockTimeout()] * 2, [], ["lock", "impatient lock", *PROBES, *SPLIT], ["Contention", "POSTED"]),
-    ([LockTimeout(), None, Conflict()], [], ["lock", *SPLIT, "impatient lock"], ["POSTED", "Contention"]),
-    ([LockTimeout()], [Conflict()], ["lock", *SPLIT, *SPLIT], ["Contention", "POSTED"]),
-    ([StoreUnavailable()], [], ["lock", *WHOLE], ["POSTED"] * 2),
-    ([StoreUnavailable()] * 2, [], ["lock", "lock"], ["LedgerUnavailable"] * 2),
-    ([Conflict(), StoreUnavailable()], [], ["lock", "lock"], ["LedgerUnavailable"] * 2),
-    ([], [StoreUnavailable()] * 2, [*WHOLE, *WHOLE], ["LedgerUnavailable"] * 2),
-    ([StoreUnavailable(), Conflict()], [], ["lock", "lock", *SPLIT, *SPLIT], ["POSTED"] * 2),
-    ([LockTimeout(), StoreUnavailable()], [], ["lock", "impatient lock", *SPLIT], ["LedgerUnavailable", "POSTED"]),
-    ([ValueError("bug")], [], ["lock", *SPLIT, *SPLIT], ["POSTED"] * 2),
-    ([ValueError("bug")] * 2, [], ["lock", "impatient lock", *SPLIT], ["ValueError", "POSTED"]),
+WANTED = [
+    # movement, manner; accounts, holds, reversed, pending; the movement itself is always among the transactions
+    (transfer("alice", "bob"), Manner.EACH, {ALICE, BOB}, (), (), ()),
+    (transfer("alice", "bob"), Manner.ATOMIC, {ALICE, BOB}, (), (), ()),
+    (PAID, Manner.EACH, {ALICE, BOB, CAROL}, (), (), ()),
+    (transfer("alice", "bob", terms=fee(1)), Manner.EACH, {ALICE, BOB, FEES}, (), (), ()),
+    (compound(("alice", 1), ("carol", -1)), Manner.EACH, {ALICE, CAROL}, (), (), ()),
+    (A_HOLD, Manner.EACH, {ALICE, BOB}, (), (), ()),
+    (capture(A_HOLD), Manner.EACH, {ALICE, BOB}, (A_HOLD,), (), ()),
+    (capture(A_HOLD, final=True), Manner.EACH, {ALICE, BOB}, (A_HOLD,), (), ()),
+    (release(A_HOLD), Manner.EACH, {ALICE, BOB}, (A_HOLD,), (), ()),
+    (expiry(A_HOLD), Manner.EACH, {ALICE, BOB}, (A_HOLD,), (), ()),
+    (reversal(PAID), Manner.EACH, {ALICE, BOB, CAROL}, (), (PAID,), ()),
+    (LATER, Manner.EACH, set(), (), (), ()),
+    (LATER, Manner.DUE, {ALICE, BOB}, (), (), (LATER,)),
+    (LATER, Manner.CANCEL, set(), (), (), (LATER,)),
 ]
 
 
-@pytest.mark.parametrize(("on_lock", "on_write", "calls", "answers"), FAILURES)
-def test_failures_of_the_store(
-    on_lock: list[Exception | Gate | None], on_write: list[Exception | None], calls: list[str], answers: list[str]
+@pytest.mark.parametrize(("movement", "manner", "accounts", "holds", "gone_back", "pending"), WANTED)
+def test_a_group_locks_and_looks_for_what_it_needs_and_no_more(
+    movement: Movement,
+    manner: Manner,
+    accounts: set[str],
+    holds: Sequence[Movement],
+    gone_back: Sequence[Movement],
+    pending: Sequence[Movement],
 ) -> None:
     store = a_store()
-    store.on_lock, store.on_write = list(on_lock), list(on_write)
-    assert posted(store, [transfer("alice", "bob", 10), transfer("alice", "bob", 20)]) == answers
-    assert store.calls == calls
-    expected = sum(amount for amount, answer in zip([10, 20], answers, strict=True) if answer == "POSTED")
-    assert (store.balance("alice"), store.balance("bob")) == (100 - expected, expected)
+    a_lane(store).post([Work([movement], manner)])
+    ids = [{m.id for m in movements} for movements in ([movement, *gone_back], holds, gone_back, pending)]
+    assert store.wanted[0] == Wanted(accounts, *ids)
 
 
-def test_a_commit_whose_answer_was_lost_is_found_again() -> None:
+def test_a_due_transfer_is_posted_and_a_cancelled_one_is_not() -> None:
     store = a_store()
-    store.on_write = [LostAnswer(StoreUnavailable())]
-    results = a_lane(store).post([transfer(amount=10), transfer(amount=20)])
-    assert [isinstance(r, Outcome) and r.replayed for r in results] == [True, True]
-    assert store.balance("bob") == 30
-    assert store.calls == [*WHOLE, "lock", "roll back"]
+    lane = a_lane(store)
+    due, cancelled = (transfer("alice", "bob", amount, terms=Terms(deferred=True)) for amount in (10, 20))
+    assert [code(result) for result in each(lane, due, cancelled)] == ["PENDING", "PENDING"]
+    assert store.balance("bob") == 0
+    answers = lane.post([Work([due], Manner.DUE), Work([cancelled], Manner.CANCEL, "ann")])
+    assert [code(result) for [result] in answers] == ["POSTED", "TRANSFER_CANCELLED"]
+    assert store.balance("bob") == 10
+    assert store.calls == ["lock", "write"] * 2
 
 
-@pytest.mark.parametrize("lock_again", [LockTimeout(), Conflict()])
-def test_while_a_lost_commit_may_come_through_nobody_is_told_that_there_is_no_effect(lock_again: Exception) -> None:
-    """The lost session still holds the rows: CONTENTION would say that nothing was done."""
+def test_an_atomic_batch_stands_beside_others_in_a_group() -> None:
     store = a_store()
-    store.on_write = [StoreUnavailable()]
-    store.on_lock = [None, lock_again, lock_again]
-    assert posted(store, [transfer()]) == ["LedgerUnavailable"]
-    probes = PROBES if isinstance(lock_again, LockTimeout) else []
-    assert store.calls == [*WHOLE, "lock", "impatient lock", *probes]
-
-
-def test_a_held_account_is_waited_for_once_and_not_by_every_command_that_names_it() -> None:
-    store = a_store()
-    store.held = {"wallets/alice"}
-    group = [transfer("alice", "bob", 1), transfer("carol", "bob", 1), transfer("bob", "alice", 1), deposit("alice", 1)]
-    assert posted(store, group) == ["Contention", "POSTED", "Contention", "Contention"]
-    assert store.waits == ["lock", "impatient lock", "impatient lock"]  # the group, the first command, its account
-    assert (store.balance("alice"), store.balance("bob"), store.balance("carol")) == (100, 1, 99)
-
-
-def test_a_lane_that_cannot_learn_which_account_is_held_goes_on() -> None:
-    store = a_store()
-    store.on_lock = [LockTimeout(), LockTimeout(), StoreUnavailable(), ValueError("bug")]
-    assert posted(store, [transfer("alice", "bob", 1), transfer("alice", "bob", 2)]) == ["Contention", "POSTED"]
-
-
-def test_one_poisoned_command_does_not_take_its_neighbours_down() -> None:
-    store = a_store()
-    store.refused_amount = 30
-    answers = posted(store, [transfer("carol", "bob", amount) for amount in (10, 20, 30, 40)])
-    assert answers == ["POSTED", "POSTED", "ValueError", "POSTED"]
-    assert (store.balance("carol"), store.balance("bob")) == (30, 70)
-
-
-def test_a_broken_invariant_is_counted_and_told_to_its_own_caller_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(book: Book, movement: Movement) -> object:
-        answer = decide(book, movement)
-        if movement.amount == 20:
-            book.entries.pop()
-        return answer
-
-    monkeypatch.setattr(lane_module, "decide", broken)
-    before = counted("invariant_violations_total")
-    store = a_store()
-    results = a_lane(store).post([transfer(amount=10), transfer(amount=20), transfer(amount=30)])
-    assert [code(r) for r in results] == ["POSTED", "InvariantViolation", "POSTED"]
-    assert store.calls == ["lock", "roll back", *SPLIT, "impatient lock", "roll back", *SPLIT]
-    assert counted("invariant_violations_total") == before + 1
-    assert store.balance("bob") == 40
-
-
-def test_a_violation_that_the_store_finds_is_one_too() -> None:
-    store = a_store()
-    store.on_write = [InvariantViolation(), InvariantViolation()]
-    before = counted("invariant_violations_total")
-    assert posted(store, [transfer(), transfer()]) == ["InvariantViolation", "POSTED"]
-    assert counted("invariant_violations_total") == before + 1
-
-
-def test_retries_are_counted_by_cause() -> None:
-    causes = {"conflict": Conflict(), "unavailable": StoreUnavailable(), "failed": LockTimeout()}
-    for cause, error in causes.items():
-        before = counted("group_retries_total", cause=cause)
-        store = a_store()
-        store.on_lock = [error]
-        assert posted(store, [transfer()]) == ["POSTED"]
-        assert counted("group_retries_total", cause=cause) == before + 1
+    stopped = Work([transfer("alice", "bob", 60), transfer("alice", "bob", 60)], Manner.ATOMIC)
+    through = Work([transfer("alice", "bob", 30), transfer("bob", "carol", 30)], Manner.ATOMIC)
+    single = Work([transfer("alice", "bob", 70)])
+    answers = a_lane(store).post([stopped, through, single])
+    assert [[code(result) for result in results] for results in answers] == [
+        ["BATCH_STOPPED", "INSUFFICIENT_FUNDS"],
+        ["POSTED", "POSTED"],
+        ["POSTED"],
+    ]
+    assert store.calls == ["lock", "write"]
+    assert [e.seq for e in store.memory.entries[account_id(ALICE)]] == [1, 2]
 
 
 def test_callers_get_their_own_answers_in_groups_up_to_the_maximum() -> None:
     async def scenario() -> None:
-        store, queue, gate = a_store(), PostingQueue(100), Gate()
+        store, queue, gate = a_store(), a_queue(), Gate()
         store.on_lock = [gate]
         lane = a_lane(store, queue, group_max=3)
         lane.start()
-        first = asyncio.create_task(queue.post(transfer("alice", "bob", 1, "first")))
+        first = asyncio.create_task(call(queue, transfer("alice", "bob", 1, "first")))
         await asyncio.to_thread(gate.wait_until_reached)
-        others = [asyncio.create_task(queue.post(transfer("alice", "bob", amount, str(amount)))) for amount in FIVE]
+        others = [asyncio.create_task(call(queue, transfer("alice", "bob", amount, str(amount)))) for amount in FIVE]
         await asyncio.sleep(0)
         gate.opened.set()
         answers = [code(answer) for answer in await asyncio.gather(first, *others)]
@@ -225,21 +163,20 @@ def test_callers_get_their_own_answers_in_groups_up_to_the_maximum() -> None:
 
 def test_abandoned_and_expired_commands_have_no_effect() -> None:
     async def scenario() -> None:
-        store, queue, gate = a_store(), PostingQueue(100), Gate()
+        store, queue, gate = a_store(), a_queue(), Gate()
         store.on_lock = [gate]
         lane = a_lane(store, queue)
         lane.start()
-        first = asyncio.create_task(queue.post(transfer(amount=1)))
+        first = asyncio.create_task(call(queue, transfer(amount=1)))
         await asyncio.to_thread(gate.wait_until_reached)
-        gone = asyncio.create_task(queue.post(transfer(amount=2)))
-        late = asyncio.create_task(queue.post(transfer(amount=4), deadline=monotonic()))
-        patient = asyncio.create_task(queue.post(transfer(amount=8), deadline=monotonic() + 3600))
+        gone = asyncio.create_task(call(queue, transfer(amount=2)))
+        late = asyncio.create_task(call(queue, transfer(amount=4), deadline=monotonic()))
+        patient = asyncio.create_task(call(queue, transfer(amount=8), deadline=monotonic() + 3600))
         await asyncio.sleep(0)
         gone.cancel()
         await asyncio.gather(gone, return_exceptions=True)
         gate.opened.set()
-        with pytest.raises(Expired):
-            await late
+        assert code(await late) == "Expired"
         assert [code(answer) for answer in await asyncio.gather(first, patient)] == ["POSTED", "POSTED"]
         assert store.balance("bob") == 9
         assert len(store.memory.transactions) == 2
@@ -251,17 +188,17 @@ def test_abandoned_and_expired_commands_have_no_effect() -> None:
 
 def test_a_caller_that_goes_away_while_its_command_is_posted_leaves_it_whole() -> None:
     async def scenario() -> None:
-        store, queue, gate = a_store(), PostingQueue(100), Gate()
+        store, queue, gate = a_store(), a_queue(), Gate()
         store.on_lock = [gate]
         lane = a_lane(store, queue)
         lane.start()
         movement = transfer(amount=10)
-        caller = asyncio.create_task(queue.post(movement))
+        caller = asyncio.create_task(call(queue, movement))
         await asyncio.to_thread(gate.wait_until_reached)
         caller.cancel()
         await asyncio.gather(caller, return_exceptions=True)
         gate.opened.set()
-        again = await queue.post(movement)
+        again = await call(queue, movement)
         assert isinstance(again, Outcome)
         assert again.replayed
         assert store.balance("bob") == 10
@@ -273,11 +210,11 @@ def test_a_caller_that_goes_away_while_its_command_is_posted_leaves_it_whole() -
 
 def test_what_was_accepted_is_answered_before_the_lane_ends() -> None:
     async def scenario() -> None:
-        store, queue, gate = a_store(), PostingQueue(100), Gate()
+        store, queue, gate = a_store(), a_queue(), Gate()
         store.on_lock = [gate]
         lane = a_lane(store, queue, group_max=2)
         lane.start()
-        tasks = [asyncio.create_task(queue.post(transfer(amount=1))) for _ in range(5)]
+        tasks = [asyncio.create_task(call(queue, transfer(amount=1))) for _ in range(5)]
         await asyncio.to_thread(gate.wait_until_reached)
         queue.close()
         assert not store.closed
@@ -289,15 +226,15 @@ def test_what_was_accepted_is_answered_before_the_lane_ends() -> None:
     asyncio.run(scenario())
 
 
-def test_an_error_reaches_its_caller_as_an_exception() -> None:
+def test_an_error_reaches_its_caller_among_the_results() -> None:
     async def scenario() -> None:
-        store, queue = a_store(), PostingQueue(100)
+        store, queue = a_store(), a_queue()
         store.refused_amount = 10
         lane = a_lane(store, queue)
         lane.start()
-        with pytest.raises(ValueError, match="cannot be stored"):
-            await queue.post(transfer(amount=10))
-        assert code(await queue.post(transfer(amount=11))) == "POSTED"
+        results = await queue.post(Work([transfer(amount=9), transfer(amount=10), transfer(amount=11)]))
+        assert [code(result) for result in results] == ["POSTED", "ValueError", "POSTED"]
+        assert code(await call(queue, transfer(amount=12))) == "POSTED"
         queue.close()
         await asyncio.to_thread(lane.join, 30)
 
@@ -312,13 +249,13 @@ def test_a_lane_pauses_only_after_a_crowd(
     monkeypatch.setattr(lane_module, "sleep", paused.append)
 
     async def scenario() -> None:
-        queue, gate, store = PostingQueue(100), Gate(), a_store()
+        queue, gate, store = a_queue(), Gate(), a_store()
         store.on_lock = [gate]
         lane = a_lane(store, queue, group_max)
         lane.start()
-        first = asyncio.create_task(queue.post(transfer(amount=1)))
+        first = asyncio.create_task(call(queue, transfer(amount=1)))
         await asyncio.to_thread(gate.wait_until_reached)
-        others = [asyncio.create_task(queue.post(transfer(amount=1))) for _ in range(commands)]
+        others = [asyncio.create_task(call(queue, transfer(amount=1))) for _ in range(commands)]
         while len(queue) < commands:  # noqa: ASYNC110 - a queue tells nobody that it grew
             await asyncio.sleep(0)
         gate.opened.set()
@@ -337,19 +274,20 @@ def test_a_bug_in_the_lane_itself_does_not_end_it(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(lane, "_open_system_accounts", lambda _names: None)
     monkeypatch.setattr(metrics, "GROUP_RETRIES", None)
     store.on_lock = [Conflict()]
-    assert [code(result) for result in lane.post([transfer()])] == ["LedgerUnavailable"]
+    two = Work([transfer(), transfer()])
+    assert [code(result) for results in lane.post([two, two]) for result in results] == ["LedgerUnavailable"] * 4
     assert store.closed
-    assert [code(result) for result in lane.post([transfer()])] == ["POSTED"]
+    assert [code(result) for result in each(lane, transfer())] == ["POSTED"]
 
 
 def test_a_lane_tells_for_how_long_it_has_been_at_its_group() -> None:
     async def scenario() -> None:
-        queue, gate, store = PostingQueue(10), Gate(), a_store()
+        queue, gate, store = a_queue(), Gate(), a_store()
         store.on_lock = [gate]
         lane = a_lane(store, queue)
         assert lane.busy_seconds == 0
         lane.start()
-        posting = asyncio.create_task(queue.post(transfer()))
+        posting = asyncio.create_task(call(queue, transfer()))
         await asyncio.to_thread(gate.wait_until_reached)
         assert lane.busy_seconds > 0
         queue.close()

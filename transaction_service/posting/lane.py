@@ -135,8 +135,8 @@ class PostingLane:
             log.error("ledger_unavailable", group_size=_size(works), error=str(error))
             return [[LedgerUnavailable() for _ in work.movements] for work in works]
         log.warning("group_split", group_size=_size(works), error=repr(error))
-        results: list[list[Result]] = [[Expired() for _ in work.movements] for work in works]
-        contended = LedgerUnavailable() if uncertain else Contention()
+        contended, left_out = (LedgerUnavailable(), LedgerUnavailable()) if uncertain else (Contention(), Expired())
+        results: list[list[Result]] = [[left_out for _ in work.movements] for work in works]
         for piece, found in self._apart(_pieces(works), abandoned, contended):
             results[piece.position][piece.offset : piece.offset + len(found)] = found
         return results
