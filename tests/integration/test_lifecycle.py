@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from tests.kit.auditor import audit
 from tests.kit.calls import Client, Failed, connected, failed, key, outcome
+from tests.kit.crowd import wait_for
 from tests.kit.ledger import Ledger, Rows, unreachable
 from tests.kit.postgres import Database, Server
 from tests.kit.service import ServiceProcess, health, transaction_service, wait_until_async
@@ -36,16 +37,6 @@ def service(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture(scope="module")
 def ledger(database: Database) -> Ledger:
     return Ledger(database)
-
-
-def is_waiting(service: ServiceProcess, commands: int, calls: int) -> bool:
-    """Of `calls` calls under way so many commands are in the queue: the others are with the lane."""
-    metrics = service.metrics()
-    return (metrics["specie_posting_queue_length"], metrics["specie_calls_running"]) == (commands, calls)
-
-
-async def wait_for(service: ServiceProcess, commands: int, calls: int) -> None:
-    await wait_until_async(lambda: is_waiting(service, commands, calls), f"{commands} commands wait of {calls} calls")
 
 
 async def cancelled(call: Any) -> None:  # noqa: ANN401 - a call

@@ -1,10 +1,11 @@
-"""Many callers at one moment."""
+"""Many callers at one moment, and how far they have come."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from tests.kit.calls import Failed, outcome
+from tests.kit.service import ServiceProcess, wait_until_async
 
 T = TypeVar("T")
 
@@ -22,3 +23,13 @@ async def at_once(callers: int, call: Callable[[int], Awaitable[T]]) -> list[T |
 
 def reason(answer: object) -> str:
     return answer.reason if isinstance(answer, Failed) else "POSTED"
+
+
+async def wait_for(service: ServiceProcess, commands: int, calls: int, worker: int = 0) -> None:
+    """Until of `calls` calls under way so many commands are in the worker's queue: the others are with its lane."""
+
+    def is_waiting() -> bool:
+        metrics = service.metrics(worker)
+        return (metrics["specie_posting_queue_length"], metrics["specie_calls_running"]) == (commands, calls)
+
+    await wait_until_async(is_waiting, f"{commands} commands wait of {calls} calls")

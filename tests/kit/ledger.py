@@ -41,6 +41,11 @@ class Ledger:
         )
         return Rows(*counted[0])
 
+    def deadlocks(self) -> int:
+        """That PostgreSQL has counted. The counters of a connection are all there once it has ended."""
+        counted: int = self.query("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")[0][0]
+        return counted
+
     @contextmanager
     def session(self) -> Iterator[Any]:
         """A cursor in one transaction, rolled back at the end: what it locks is free again."""
