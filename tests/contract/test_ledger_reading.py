@@ -1,18 +1,19 @@
 """Reading the ledger, alike in PostgreSQL and in memory: statements, lists by every filter, pages."""
 
 import asyncio
-from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
-from tests.kit.builders import account, transfer, withdrawal
-from tests.kit.ledgers import Ledger, funded, named
+from service_kit.status import Refusal
+from tests.kit.builders import account, transfer
+from tests.kit.history import History, matches
+from tests.kit.ledgers import Ledger, funded, named, postgres_ledger
+from tests.kit.postgres import Database
+from transaction_service.adapters import walk, walks
 from transaction_service.domain.identity import account_id
-from transaction_service.domain.movement import Outcome, Transaction, TransactionKind, TransactionState
-from transaction_service.ports import TransactionFilter
+from transaction_service.domain.movement import TransactionKind, TransactionState
+from transaction_service.ports import EntryFilter, TransactionFilter
 
 
 @pytest.mark.parametrize("page_size", [1, 2, 3, 7, 8, 1000])
@@ -37,48 +38,29 @@ def test_a_transaction_that_does_not_exist(ledger: Ledger) -> None:
     assert ledger.transaction(transfer().id) is None
 
 
-class History:
-    """Groups of posted and failed movements of alice and others; the transactions of a group share their time."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.alice, self.bob, self.carol = funded(ledger, 1000, "alice", "bob", "carol")
-        self.reference = f"ref-{uuid4()}"
-        self.ghost = named("ghost")
-        bad, good = 10_000, 1
-        groups = [
-            [transfer(self.alice, self.bob, bad), transfer(self.bob, self.alice, good)],
-            [transfer(self.alice, self.bob, amount) for amount in (good, bad, good, bad, good)],
-            [transfer(self.bob, self.carol, good, external_reference=self.reference)],
-            [transfer(self.bob, self.alice, bad), transfer(self.ghost, self.alice), transfer(self.alice, self.ghost)],
-            [withdrawal(self.alice, bad, external_reference=self.reference), withdrawal(self.alice, good)],
-            [transfer(self.alice, self.carol, good, external_reference=self.reference)],
-            [transfer(self.alice, self.bob, bad) for _ in range(3)],
-        ]
-        self.ours = [t for name in (self.alice, self.bob, self.carol) for t in ledger.transactions(account=name)]
-        for group in groups:
-            for answer in ledger.post(*group):
-                assert isinstance(answer, Outcome)
-                self.ours.append(answer.transaction)
-        self.times = sorted({t.create_time for t in self.ours})
-
-
+POSTED, FAILED, PENDING = TransactionState.POSTED, TransactionState.FAILED, TransactionState.PENDING
 FILTERS: list[dict[str, object]] = [
     {},
-    {"state": TransactionState.POSTED},
-    {"state": TransactionState.FAILED},
-    {"kind": TransactionKind.WITHDRAWAL},
-    {"kind": TransactionKind.DEPOSIT, "state": TransactionState.POSTED},
+    *[{"state": state} for state in TransactionState],
+    *[{"kind": kind} for kind in TransactionKind if kind is not TransactionKind.EXPIRY],
+    *[{"kind": kind, "state": POSTED} for kind in (TransactionKind.DEPOSIT, TransactionKind.HOLD)],
+    *[{"kind": kind, "state": FAILED} for kind in (TransactionKind.REVERSAL, TransactionKind.RELEASE)],
     {"external_reference": "ours"},
-    {"external_reference": "ours", "state": TransactionState.FAILED},
+    {"external_reference": "ours", "state": FAILED},
+    {"label": "ours"},
+    {"label": "another"},
+    *[{"label": "ours", "state": state} for state in TransactionState],
+    {"label": "ours", "external_reference": "ours", "start": 4},
     {"start": 4},
     {"end": 4},
     {"start": 4, "end": 6},
     {"start": 5, "end": 5},
-    {"start": 4, "end": 7, "state": TransactionState.POSTED, "kind": TransactionKind.TRANSFER},
+    {"start": 9, "end": 16, "label": "ours"},
+    {"start": 4, "end": 7, "state": POSTED, "kind": TransactionKind.TRANSFER},
 ]
 
 
-@pytest.mark.parametrize("filters", FILTERS)
+@pytest.mark.parametrize("filters", FILTERS, ids=str)
 @pytest.mark.parametrize("who", ["alice", "ghost", ""])
 def test_transactions_by_every_filter_in_pages(ledger: Ledger, filters: dict[str, object], who: str) -> None:
     history = History(ledger)
@@ -87,30 +69,66 @@ def test_transactions_by_every_filter_in_pages(ledger: Ledger, filters: dict[str
         wanted["account"] = getattr(history, who)
     if "external_reference" in wanted:
         wanted["external_reference"] = history.reference
+    if "label" in wanted:
+        wanted["label"] = ("order", history.order) if wanted["label"] == "ours" else ("team", history.order)
     for end in ("start", "end"):
         if end in wanted:
             wanted[end] = history.times[int(str(wanted[end]))]
-    if not who and not {"start", "external_reference"} & set(wanted):
+    if not who and not {"start", "external_reference", "label"} & set(wanted):
         wanted["start"] = history.times[0]  # other tests' transactions are there too
-    expected = {t.movement.id: t for t in history.ours if _matches(t, wanted)}
+    expected = {t.movement.id: t for t in history.ours if matches(t, wanted)}
     for page_size in (1, 3, 4, 1000):
         found = ledger.transactions(page_size, **wanted)
         assert {t.movement.id: t for t in found} == expected
         assert len(found) == len(expected)
-        times = [t.create_time for t in found]
+        times = [t.decide_time for t in found]
         assert times == sorted(times, reverse=True)
 
 
-def _matches(transaction: Transaction, wanted: dict[str, Any]) -> bool:
-    movement, time = transaction.movement, transaction.create_time
-    shown: dict[str, Sequence[object]] = {
-        "account": (movement.source, movement.destination),
-        "state": (transaction.state,),
-        "kind": (movement.kind,),
-        "external_reference": (movement.external_reference,),
-    }
-    in_time = wanted.get("start", time) <= time < wanted.get("end", time + timedelta(1))
-    return in_time and all(wanted[name] in values for name, values in shown.items() if name in wanted)
+def test_where_filters_let_little_through_pages_come_short_and_go_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No query and no page walks further than that, however much there is of what is not wanted."""
+    monkeypatch.setattr(walk, "STEPS_MAX", 3)
+    monkeypatch.setattr(walk, "WALKED_MAX", 4)
+    with postgres_ledger(database) as ledger:
+        history = History(ledger)
+        wanted = TransactionFilter(account=history.alice, label=("order", history.order))
+        filters = {"account": wanted.account, "label": wanted.label}
+        expected = {t.movement.id for t in history.ours if matches(t, filters)}
+        found: list[str] = []
+        sizes: list[int] = []
+        after = None
+        while True:
+            part, after = asyncio.run(ledger.reader.transactions(wanted, after, 2))
+            found += [t.movement.id for t in part]
+            sizes.append(len(part))
+            if after is None:
+                break
+    assert (set(found), len(found)) == (expected, len(expected))
+    assert {0, 1} & set(sizes[:-1])
+
+
+POSITIONS: list[Any] = [
+    *[[], {}, 0, "x", [[]], [[], [], []]],
+    *[[[1, 2, 3], []], [[True, "x"], []], [[-1, "x"], []], [[2**63, "x"], []], [[{}, "x"], []]],
+    *[[[], [1, 1]], [[], [None, None]], [[], ["no time", walks.LAST_ID]]],
+    *[[[], ["2026-01-01T00:00:00", walks.LAST_ID]], [[], ["2026-01-01T00:00:00+00:00", "no id"]]],
+]
+
+
+@pytest.mark.parametrize("position", POSITIONS, ids=str)
+def test_a_position_that_no_page_has_had(database: Database, position: Any) -> None:  # noqa: ANN401 - any JSON
+    """Positions travel through callers, and their seals are no secret."""
+    with postgres_ledger(database) as ledger:
+        [alice] = funded(ledger, 1, "alice")
+        of_alice = ledger.reader.transactions(TransactionFilter(account=alice), position, 1)
+        with pytest.raises(Refusal, match="page token"):
+            asyncio.run(of_alice)
+        with pytest.raises(Refusal, match="page token"):
+            asyncio.run(ledger.reader.entries(ledger.account(alice), EntryFilter(), position, 1))
+        with pytest.raises(Refusal, match="page token"):
+            asyncio.run(ledger.holds.holds(alice, None, position, 1))
 
 
 def test_pages_of_one_moment_are_complete(ledger: Ledger) -> None:
