@@ -20,10 +20,15 @@ from transaction_service.adapters.feed import SqlFeed
 from transaction_service.adapters.holds import SqlHoldReader
 from transaction_service.adapters.posting_store import PostgresPostingStore
 from transaction_service.adapters.reader import SqlLedgerReader
+from transaction_service.adapters.work import SqlDueHolds, SqlPendingTransfers
+from transaction_service.domain.movement import Manner
 from transaction_service.posting import metrics
+from transaction_service.posting.dispatcher import Dispatcher
 from transaction_service.posting.lane import PostingLane
+from transaction_service.posting.pending import Pending
 from transaction_service.posting.queue import PostingQueue, Result, Ticket
 from transaction_service.rpc.account_servicer import AccountServicer
+from transaction_service.rpc.poster import Poster
 from transaction_service.rpc.transaction_servicer import TransactionServicer
 from transaction_service.settings import TransactionSettings
 from transaction_service.tail import Tail
@@ -32,6 +37,8 @@ WATCH_SECONDS: Final = 1.0
 LANE_PATIENCE: Final = 3
 """So many times the statement timeout a group may take: to lock, to write, and once more after a conflict or a lost
 connection it takes less."""
+DUE_HOLDS_COUNTED_MAX: Final = 10_000
+"""So far the metric tells how many expired holds wait; there should be none."""
 
 log = structlog.stdlib.get_logger()
 
@@ -49,7 +56,12 @@ def build(settings: TransactionSettings) -> Application:
     queue = PostingQueue(settings.queue_length, settings.queue_bytes)
     metrics.QUEUE_LENGTH.set_function(lambda: len(queue))
     lanes = [start_lane(queue, settings, asyncio.get_running_loop()) for _ in range(settings.lanes)]
-    servicer, internal = TransactionServicer(reader, holds, accounts, tail), AccountServicer(accounts)
+    pending = Pending(settings.max_pending)
+    servicer = TransactionServicer(Poster(queue), pending, reader, holds, accounts, tail)
+    internal = AccountServicer(accounts)
+    # Of their own, so that what falls due is posted also while more is read than this process can read.
+    due_database = Database(settings.model_copy(update={"read_threads": 1}), "specie transaction dispatchers")
+    dispatchers = dispatchers_of(due_database, queue, pending, settings)
 
     patience = LANE_PATIENCE * settings.statement_timeout_seconds
 
@@ -65,7 +77,8 @@ def build(settings: TransactionSettings) -> Application:
             await asyncio.to_thread(lane.join, patience)
             if lane.running:
                 log.error("lane_abandoned", seconds=patience)
-        await asyncio.to_thread(database.close)
+        for connections in (due_database, database):
+            await asyncio.to_thread(connections.close)
 
     return Application(
         servicers={
@@ -73,9 +86,34 @@ def build(settings: TransactionSettings) -> Application:
             "specie.transaction.v1.AccountService": partial(add_AccountServiceServicer_to_server, internal),
         },
         check=check,
-        background=(partial(watch, lanes),),
+        background=(partial(watch, lanes), *(dispatcher.run for dispatcher in dispatchers)),
         close=close,
     )
+
+
+def dispatchers_of(
+    database: Database, queue: PostingQueue, pending: Pending, settings: TransactionSettings
+) -> list[Dispatcher]:
+    """One for each kind of work that falls due."""
+    transfers = Dispatcher(
+        "transfers",
+        SqlPendingTransfers(database),
+        Manner.DUE,
+        queue,
+        settings.dispatch_seconds,
+        count_max=pending.limit + 1,
+        seen=lambda backlog: pending.counted(backlog.waiting),
+        bell=pending.stored,
+    )
+    expiries = Dispatcher(
+        "holds",
+        SqlDueHolds(database),
+        Manner.EACH,
+        queue,
+        settings.sweep_seconds,
+        count_max=DUE_HOLDS_COUNTED_MAX,
+    )
+    return [transfers, expiries]
 
 
 async def watch(lanes: Sequence[PostingLane]) -> None:

@@ -187,14 +187,13 @@ class Backlog(NamedTuple):
 
 class DueWork(Protocol):
     """Movements whose time comes by itself, by the database's clock. All processes share them: what one has claimed the
-    others leave alone for a while. A claim only saves them from doing the same; that nothing is done twice does not rest
-    on it."""
+    others leave alone for a while. That nothing is done twice does not rest on claims."""
 
     async def claim(self, limit: int, lease_seconds: float) -> list[Movement]:
         """Those that have been due for longest, at most so many. Until the lease is over they are this caller's."""
 
     async def give_back(self, movements: Sequence[Movement]) -> None:
-        """They could not be posted now. They can be claimed again after a while that grows with how overdue they are."""
+        """They could not be posted now. They can be claimed again after a while: the more overdue, the longer."""
 
     async def backlog(self, count_max: int) -> Backlog:
         """Counts no further than to the maximum."""

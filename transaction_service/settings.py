@@ -25,3 +25,15 @@ class TransactionSettings(ServiceSettings):
     watchers_max: int = Field(
         default=100, ge=0, le=10_000, description="Open streams of WatchTransactions; beyond it RESOURCE_EXHAUSTED"
     )
+    max_pending: int = Field(
+        default=100_000,
+        ge=0,
+        description="ASYNC transfers that may be PENDING in the ledger; beyond it RESOURCE_EXHAUSTED",
+    )
+    dispatch_seconds: float = Field(
+        default=0.2,
+        ge=0.01,
+        le=60,
+        description="How often to look for ASYNC transfers that are due, besides at once when this worker took one",
+    )
+    sweep_seconds: float = Field(default=1, ge=0.01, le=60, description="How often to look for holds that have expired")

@@ -111,7 +111,8 @@ def _id(transaction: Transaction) -> str:
 
 def _pending(pended: Sequence[Transaction], now: datetime) -> list[Any]:
     """A time that has passed is now: nobody gets before others by an old one."""
-    return [array(t.movement.id for t in pended), _times(max(now, t.movement.terms.execute_time or now) for t in pended)]
+    due = [max(now, t.movement.terms.execute_time or now) for t in pended]
+    return [array(t.movement.id for t in pended), _times(due)]
 
 
 def _entries(entries: Sequence[Entry], now: datetime) -> list[Any]:

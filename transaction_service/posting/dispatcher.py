@@ -25,8 +25,8 @@ CLAIM_MAX: Final = 500
 """Handed to a lane at once: enough that a commit costs each of them little, and few enough that callers who wait behind
 them do not notice."""
 LEASE_SECONDS: Final = 15.0
-"""After so long another process takes on what this one has claimed and not posted, because it was killed. It need not be
-right."""
+"""After so long another process takes on what this one has claimed and not posted, because it was killed. It need not
+be right."""
 LOOK_SECONDS: Final = 0.5
 """How often at the most the backlog is counted. A hundred thousand of them take some 10 ms of the database."""
 PAUSE_SECONDS_MAX: Final = 5.0

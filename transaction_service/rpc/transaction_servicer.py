@@ -4,6 +4,7 @@ from specie.transaction.v1 import TransactionServiceServicer
 
 from transaction_service.ports import Accounts, HoldReader, LedgerReader
 from transaction_service.posting.pending import Pending
+from transaction_service.rpc.holds import Holds
 from transaction_service.rpc.moving import Moving
 from transaction_service.rpc.poster import Poster
 from transaction_service.rpc.reading import Reading
@@ -11,7 +12,7 @@ from transaction_service.rpc.watching import Watching
 from transaction_service.tail import Tail
 
 
-class TransactionServicer(Moving, Reading, Watching, TransactionServiceServicer):
+class TransactionServicer(Moving, Holds, Reading, Watching, TransactionServiceServicer):
     """Thin: no rule about money stands here."""
 
     def __init__(
