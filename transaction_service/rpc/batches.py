@@ -20,7 +20,7 @@ from transaction_service.posting.pending import Pending
 from transaction_service.posting.queue import Result
 from transaction_service.rpc import commands
 from transaction_service.rpc.asynchronous import admit, tell_stored
-from transaction_service.rpc.convert import transaction_message
+from transaction_service.rpc.convert import write_transaction
 from transaction_service.rpc.poster import Poster, refused
 
 log = structlog.stdlib.get_logger()
@@ -122,7 +122,7 @@ def _tell(told: BatchTransferResult, result: Result, call: Call) -> None:
     if isinstance(result, Outcome):
         told.replayed = result.replayed
         if result.transaction.failure is None:
-            told.transaction.CopyFrom(transaction_message(result.transaction))
+            write_transaction(result.transaction, told.transaction)
             return
     error = refused(result)
     if not isinstance(error, Refusal):

@@ -45,34 +45,45 @@ def _timestamp(time: datetime) -> Timestamp:
 
 
 def transaction_message(transaction: Transaction) -> TransactionMessage:
-    movement, terms, state = transaction.movement, transaction.movement.terms, transaction.state
-    message = TransactionMessage(
-        name=transaction_name(movement.id),
-        kind=_number(movement.kind),
-        state=_number(state),
-        source=movement.source,
-        destination=movement.destination,
-        amount=Money(currency_code=movement.currency, minor_units=movement.amount) if movement.amount else None,
-        description=movement.description,
-        external_reference=movement.external_reference,
-        labels=movement.labels,
-        principal=movement.principal,
-        request_id=movement.request_id,
-        trace_id=movement.trace_id,
-        create_time=_timestamp(transaction.create_time),
-        decide_time=None if state is TransactionState.PENDING else _timestamp(transaction.decide_time),
-        post_time=_timestamp(transaction.decide_time) if state is TransactionState.POSTED else None,
-        hold=hold_name(movement.hold) if movement.hold else "",
-        reverses=transaction_name(movement.reverses) if movement.reverses else "",
-    )
-    if terms is not PLAIN:
-        _add_terms(message, transaction)
-    if transaction.failure is not None:
-        message.error.CopyFrom(to_status(to_refusal(transaction.failure, {"transaction": message.name})))
+    message = TransactionMessage()
+    write_transaction(transaction, message)
     return message
 
 
-def _add_terms(message: TransactionMessage, transaction: Transaction) -> None:
+def write_transaction(transaction: Transaction, message: TransactionMessage) -> None:
+    """Into an empty message: to make its parts apart and copy them in takes four times as long."""
+    movement, terms, state = transaction.movement, transaction.movement.terms, transaction.state
+    message.name = transaction_name(movement.id)
+    message.kind = _number(movement.kind)
+    message.state = _number(state)
+    message.source = movement.source
+    message.destination = movement.destination
+    if movement.amount:
+        message.amount.currency_code = movement.currency
+        message.amount.minor_units = movement.amount
+    message.description = movement.description
+    message.external_reference = movement.external_reference
+    if movement.labels:
+        message.labels.update(movement.labels)
+    message.principal = movement.principal
+    message.request_id = movement.request_id
+    message.trace_id = movement.trace_id
+    message.create_time.CopyFrom(_timestamp(transaction.create_time))
+    if state is not TransactionState.PENDING:
+        message.decide_time.CopyFrom(_timestamp(transaction.decide_time))
+    if state is TransactionState.POSTED:
+        message.post_time.CopyFrom(_timestamp(transaction.decide_time))
+    if movement.hold:
+        message.hold = hold_name(movement.hold)
+    if movement.reverses:
+        message.reverses = transaction_name(movement.reverses)
+    if terms is not PLAIN:
+        _add_terms(transaction, message)
+    if transaction.failure is not None:
+        message.error.CopyFrom(to_status(to_refusal(transaction.failure, {"transaction": message.name})))
+
+
+def _add_terms(transaction: Transaction, message: TransactionMessage) -> None:
     """What few transactions have."""
     terms = transaction.movement.terms
     if terms.fee is not None:
