@@ -75,6 +75,11 @@ def read_status(status: status_pb2.Status) -> Failed:
     return Failed(code, info.reason, status.message, dict(info.metadata), fields, retry_seconds)
 
 
+def why(transaction: Transaction) -> str:
+    """The reason of a FAILED one; of others there is none."""
+    return read_status(transaction.error).reason if transaction.HasField("error") else ""
+
+
 async def outcome(calling: Awaitable[T]) -> T | Failed:
     """The answer, or the error as a value."""
     try:

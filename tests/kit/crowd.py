@@ -1,11 +1,12 @@
 """Many callers at one moment, and how far they have come."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tests.kit.calls import Failed, outcome
-from tests.kit.service import ServiceProcess, wait_until_async
+from tests.kit.service import PATIENCE_SECONDS, POLL_SECONDS, ServiceProcess, wait_until_async
 
 T = TypeVar("T")
 
@@ -23,6 +24,18 @@ async def at_once(callers: int, call: Callable[[int], Awaitable[T]]) -> list[T |
 
 def reason(answer: object) -> str:
     return answer.reason if isinstance(answer, Failed) else "POSTED"
+
+
+def replayed(answer: Any) -> bool:  # noqa: ANN401 - any answer about a stored transaction
+    return answer.metadata["replayed"] == "true" if isinstance(answer, Failed) else answer.replayed is True
+
+
+async def eventually(asked: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Asks until the answer is yes."""
+    last = time.monotonic() + PATIENCE_SECONDS
+    while not await asked():
+        assert time.monotonic() < last, f"it did not happen: {what}"
+        await asyncio.sleep(POLL_SECONDS)
 
 
 async def wait_for(service: ServiceProcess, commands: int, calls: int, worker: int = 0) -> None:
