@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Column, Connection, text
 
 from service_kit.database import Database
-from transaction_service.adapters import statements
+from transaction_service.adapters import columns, statements
 from transaction_service.adapters.rows import to_hold, to_transaction
 from transaction_service.adapters.writes import array
 from transaction_service.domain.hold_commands import expiry
@@ -85,7 +85,7 @@ class SqlPendingTransfers:
         self._database = database
 
     async def claim(self, limit: int, lease_seconds: float) -> list[Movement]:
-        rows = await _claimed(self._database, CLAIM_PENDING, limit, lease_seconds)
+        rows = await _claimed(self._database, CLAIM_PENDING, columns.TRANSACTION, limit, lease_seconds)
         return [to_transaction(row).movement for row in rows]
 
     async def give_back(self, movements: Sequence[Movement]) -> None:
@@ -103,7 +103,7 @@ class SqlDueHolds:
         self._database = database
 
     async def claim(self, limit: int, lease_seconds: float) -> list[Movement]:
-        rows = await _claimed(self._database, CLAIM_HOLDS, limit, lease_seconds)
+        rows = await _claimed(self._database, CLAIM_HOLDS, columns.HOLD, limit, lease_seconds)
         return [expiry(to_hold(row)) for row in rows]
 
     async def give_back(self, movements: Sequence[Movement]) -> None:
@@ -113,11 +113,13 @@ class SqlDueHolds:
         return await _backlog(self._database, HOLDS_BACKLOG, count_max)
 
 
-async def _claimed(database: Database, sql: str, limit: int, lease_seconds: float) -> Sequence[Any]:
-    values = {"limit": limit, "lease": timedelta(seconds=lease_seconds)}
+async def _claimed(
+    database: Database, sql: str, found: Sequence[Column[Any]], limit: int, lease_seconds: float
+) -> Sequence[Any]:
+    claim, values = text(sql).columns(*found), {"limit": limit, "lease": timedelta(seconds=lease_seconds)}
 
     def work(connection: Connection) -> Sequence[Any]:
-        return connection.execute(text(sql), values).fetchall()
+        return connection.execute(claim, values).fetchall()
 
     return await database.run(work)
 
