@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.kit.builders import account, book, cash_account, code, deposit, transfer, withdrawal
+from tests.kit.builders import account, amounts, book, cash_account, code, deposit, transfer, withdrawal
 from tests.kit.ledgers import Ledger, funded, named
 from transaction_service.domain.account import (
     INT64_MAX,
@@ -24,10 +24,12 @@ from transaction_service.domain.account import (
     set_limits,
     set_state,
 )
+from transaction_service.domain.book import check_group
 from transaction_service.domain.failure import Failure, Reason
 from transaction_service.domain.identity import account_id
-from transaction_service.domain.ledger import check_group, decide
+from transaction_service.domain.ledger import decide
 from transaction_service.domain.movement import Movement, Outcome, Transaction
+from transaction_service.ports import Wanted
 
 STRANGE = [
     "",
@@ -141,7 +143,7 @@ def test_the_lock_pass_returns_what_exists(ledger: Ledger) -> None:
     alice, bob = funded(ledger, 50, "alice", "bob")
     posted, failed, new = transfer(alice, bob, 5), transfer(alice, bob, 500), transfer(alice, bob, 1)
     ledger.post(posted, failed)
-    locked = ledger.store.lock({alice, bob, "wallets/nobody"}, {posted.id, failed.id, new.id}, patient=True)
+    locked = ledger.store.lock(Wanted({alice, bob, "wallets/nobody"}, {posted.id, failed.id, new.id}), patient=True)
     ledger.store.roll_back()
     assert locked.accounts == {alice: ledger.account(alice), bob: ledger.account(bob)}
     assert locked.known == {m.id: stored(ledger, m) for m in (posted, failed)}
@@ -150,7 +152,7 @@ def test_the_lock_pass_returns_what_exists(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("patient", [True, False])
 def test_the_lock_pass_of_nothing_known(ledger: Ledger, patient: bool) -> None:
-    locked = ledger.store.lock({"wallets/nobody"}, {transfer().id}, patient=patient)
+    locked = ledger.store.lock(Wanted({"wallets/nobody"}, {transfer().id}), patient=patient)
     ledger.store.roll_back()
     assert (locked.accounts, locked.known) == ({}, {})
 
@@ -158,7 +160,7 @@ def test_the_lock_pass_of_nothing_known(ledger: Ledger, patient: bool) -> None:
 def test_what_is_rolled_back_has_no_effect(ledger: Ledger) -> None:
     alice, bob = funded(ledger, 50, "alice", "bob")
     movement = transfer(alice, bob, 5)
-    locked = ledger.store.lock({alice, bob}, {movement.id}, patient=True)
+    locked = ledger.store.lock(Wanted({alice, bob}, {movement.id}), patient=True)
     decide(book(list(locked.accounts.values()), now=locked.now), movement)
     ledger.store.roll_back()
     assert ledger.transaction(movement.id) is None
@@ -169,16 +171,16 @@ def test_what_is_written_is_read_back_as_it_was(ledger: Ledger) -> None:
     alice, bob = funded(ledger, 50, "alice", "bob")
     movements = [transfer(alice, bob, 5), transfer(alice, bob, 50), transfer(bob, "wallets/nobody", 1)]
     names, ids = {alice, bob}, {m.id for m in movements}
-    locked = ledger.store.lock(names, ids, patient=True)
-    before = {a.id: a.balance for a in locked.accounts.values()}
+    locked = ledger.store.lock(Wanted(names, ids), patient=True)
+    before = amounts(locked.accounts.values())
     group = book(list(locked.accounts.values()), now=locked.now)
     assert [code(decide(group, m)) for m in movements] == ["POSTED", "INSUFFICIENT_FUNDS", "DESTINATION_NOT_FOUND"]
-    check_group(group, before)
+    check_group(group, before, {})
     ledger.store.write(group)
     assert {m.id: stored(ledger, m) for m in movements} == group.decided
     assert {name: ledger.account(name) for name in names} == group.changed
     [line] = [line for line in ledger.entries(group.changed[alice]) if line.entry.seq == 2]
-    assert line.entry == group.entries[0]
+    assert line.entry in group.entries
     assert line.transaction == group.decided[movements[0].id]
 
 
@@ -262,7 +264,7 @@ def test_what_is_used_of_limits_is_kept(ledger: Ledger) -> None:
     assert ledger.account(bob).usage == Usage()
     ledger.post(transfer(bob, alice, 5))
     assert ledger.account(alice).usage == used
-    locked = ledger.store.lock({alice}, set(), patient=True)
+    locked = ledger.store.lock(Wanted({alice}, ()), patient=True)
     ledger.store.roll_back()
     assert locked.accounts[alice].usage == used
 
@@ -298,4 +300,4 @@ def test_time_never_goes_back(ledger: Ledger) -> None:
     assert [line.entry.seq for line in lines] == list(range(1, 11))
     assert all(before.entry.post_time <= after.entry.post_time for before, after in pairwise(lines))
     assert len({line.entry.post_time for line in lines[1:]}) == 3
-    assert all(line.entry.post_time == line.transaction.post_time for line in lines)
+    assert all(line.entry.post_time == line.transaction.decide_time for line in lines)

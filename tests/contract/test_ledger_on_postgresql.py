@@ -13,23 +13,27 @@ import pytest
 from service_kit.status import Refusal
 from tests.kit.auditor import audit
 from tests.kit.builders import account, code, deposit, transfer
+from tests.kit.lanes import each
 from tests.kit.ledgers import Ledger, funded, postgres_ledger, session
 from tests.kit.postgres import Database
 from transaction_service.adapters.posting_store import PostgresPostingStore
 from transaction_service.domain.account import INT64_MAX
+from transaction_service.domain.book import Book
 from transaction_service.domain.failure import InvariantViolation
 from transaction_service.domain.identity import account_id
-from transaction_service.domain.ledger import Book, decide
-from transaction_service.domain.movement import Movement, Outcome
-from transaction_service.ports import Conflict, LockTimeout, StoreUnavailable, TransactionFilter
+from transaction_service.domain.ledger import decide
+from transaction_service.domain.movement import Movement, Outcome, Work
+from transaction_service.ports import Conflict, EntryFilter, LockTimeout, StoreUnavailable, TransactionFilter, Wanted
 
 LOCK_ROW = "SELECT 1 FROM transactions.account WHERE id = %s FOR UPDATE"
 WAIT_SECONDS_MAX = 30
 LOOKS_MAX = 100_000
 INSERT_KEY = """
     INSERT INTO transactions.transaction (id, kind, state, source, destination, amount, currency, description,
-        external_reference, labels, principal, request_id, trace_id, fingerprint, failure_reason, create_time)
-    VALUES (%s, 1, 2, '', '', 1, '', '', '', '{}', '', '', '', gen_random_uuid(), 'X', now())"""
+        external_reference, labels, principal, request_id, trace_id, fingerprint, failure_reason, create_time,
+        decide_time)
+    VALUES (%s, 1, 2, '', '', 1, '', '', '', '{}', '', '', '', gen_random_uuid(), 'X', now(), now())"""
+NOTHING = Wanted((), ())
 
 
 @pytest.fixture
@@ -47,7 +51,7 @@ def other(database: Database) -> Iterator[Ledger]:
 
 def locked(ledger: Ledger, *movements: Movement) -> Book:
     names = {m.source for m in movements} | {m.destination for m in movements}
-    found = ledger.store.lock(names, {m.id for m in movements}, patient=True)
+    found = ledger.store.lock(Wanted(names, {m.id for m in movements}), patient=True)
     group = Book(found.accounts, found.known, found.now)
     for movement in movements:
         decide(group, movement)
@@ -103,15 +107,15 @@ def test_a_row_that_another_session_holds_is_a_lock_timeout(ledger: Ledger, data
         cursor.execute(LOCK_ROW, (account_id(alice),))
         for patient in (False, True):
             with pytest.raises(LockTimeout):
-                ledger.store.lock({alice, bob}, set(), patient=patient)
-        [answer] = ledger.lane.post([transfer(alice, bob)])
+                ledger.store.lock(Wanted({alice, bob}, ()), patient=patient)
+        [[answer]] = ledger.lane.post([Work([transfer(alice, bob)])])
         assert code(answer) == "Contention"
     usable(ledger)
     assert [code(a) for a in ledger.post(transfer(alice, bob))] == ["POSTED"]
 
 
 def test_impatience_ends_with_its_transaction(ledger: Ledger) -> None:
-    ledger.store.lock(set(), set(), patient=False)
+    ledger.store.lock(NOTHING, patient=False)
     ledger.store.roll_back()
     assert isinstance(ledger.store, PostgresPostingStore)
     assert ledger.store._run("SHOW lock_timeout", ()) == [("1s",)]
@@ -121,7 +125,7 @@ def test_an_account_that_is_held_delays_only_its_own_callers(ledger: Ledger, dat
     alice, bob, carol = funded(ledger, 50, "alice", "bob", "carol")
     with session(database.transaction_dsn) as cursor:
         cursor.execute(LOCK_ROW, (account_id(alice),))
-        results = ledger.lane.post([transfer(bob, carol), transfer(alice, bob), transfer(carol, bob)])
+        results = each(ledger.lane, transfer(bob, carol), transfer(alice, bob), transfer(carol, bob))
     assert [code(r) for r in results] == ["POSTED", "Contention", "POSTED"]
 
 
@@ -129,7 +133,7 @@ def test_a_lost_connection_is_unavailable_and_the_next_use_connects_again(ledger
     usable(ledger)
     terminate(ledger, database)
     with pytest.raises(StoreUnavailable):
-        ledger.store.lock(set(), set(), patient=True)
+        ledger.store.lock(NOTHING, patient=True)
     usable(ledger)
 
 
@@ -165,7 +169,7 @@ def test_a_server_that_cannot_be_reached() -> None:
     store = PostgresPostingStore("postgresql://nobody@127.0.0.1:1/nothing", 1)
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1"):
-            store.lock(set(), set(), patient=True)
+            store.lock(NOTHING, patient=True)
     store.roll_back()
     store.close()
 
@@ -173,7 +177,7 @@ def test_a_server_that_cannot_be_reached() -> None:
 def test_tables_that_do_not_exist_yet(database: Database) -> None:
     store = PostgresPostingStore(database.transaction_dsn.rpartition("/")[0] + "/postgres", 1)
     with pytest.raises(StoreUnavailable, match=r"does not exist|permission denied"):
-        store.lock(set(), set(), patient=True)
+        store.lock(NOTHING, patient=True)
 
 
 def test_a_value_that_cannot_be_sent_leaves_nothing_begun(ledger: Ledger) -> None:
@@ -189,7 +193,7 @@ def test_a_row_that_cannot_be_understood_leaves_nothing_begun(ledger: Ledger, da
         cursor.execute("UPDATE transactions.account SET kind = 99 WHERE id = %s", (account_id(alice),))
         cursor.connection.commit()
     with pytest.raises(KeyError):
-        ledger.store.lock({alice}, set(), patient=True)
+        ledger.store.lock(Wanted({alice}, ()), patient=True)
     usable(ledger)
 
 
@@ -240,7 +244,7 @@ def test_locks_are_taken_in_the_order_of_ids(ledger: Ledger, database: Database)
         results: list[object] = []
 
         def work() -> None:
-            results.append(ledger.store.lock([last, first, middle], [], patient=True))
+            results.append(ledger.store.lock(Wanted([last, first, middle], ()), patient=True))
             ledger.store.roll_back()
 
         lane = threading.Thread(target=work)
@@ -281,7 +285,7 @@ def test_opposite_transfers_of_two_processes_never_deadlock(ledger: Ledger, othe
             group = [
                 transfer(source, destination, 1) for source in order for destination in order if source != destination
             ]
-            told.update(zip([m.id for m in group], [code(r) for r in on.lane.post(group)], strict=True))
+            told.update(zip([m.id for m in group], [code(r) for r in each(on.lane, *group)], strict=True))
 
     lanes = [threading.Thread(target=work, args=pair) for pair in ((ledger, names), (other, names[::-1]))]
     for lane in lanes:
@@ -330,7 +334,7 @@ def test_the_groups_time_is_not_before_the_last_entry_though_the_clock_is(ledger
         cursor.connection.commit()
     [answer] = ledger.post(transfer(alice, bob))
     assert isinstance(answer, Outcome)
-    assert answer.transaction.post_time == row[0]
+    assert answer.transaction.decide_time == row[0]
 
 
 STRANGE_POSITIONS: list[Any] = [
@@ -355,7 +359,7 @@ STRANGE_POSITIONS: list[Any] = [
 def test_a_made_up_position_is_refused(ledger: Ledger, position: Any) -> None:  # noqa: ANN401 - anything
     alice, reader = account("alice"), ledger.reader
     pages: list[Coroutine[Any, Any, object]] = [
-        reader.entries(alice, position, 5, newest_first=True),
+        reader.entries(alice, EntryFilter(newest_first=True), position, 5),
         reader.transactions(TransactionFilter(), position, 5),
         reader.transactions(TransactionFilter(account=alice.name), position, 5),
     ]
@@ -372,7 +376,7 @@ def test_a_read_only_server_is_an_outage_and_the_next_server_is_looked_for(ledge
         owner.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
         owner.connection.commit()
         terminate(ledger, database)
-        [result] = ledger.lane.post([transfer(alice, bob, 1)])
+        [[result]] = ledger.lane.post([Work([transfer(alice, bob, 1)])])
         owner.execute("SET transaction_read_only = off")
         owner.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
         owner.connection.commit()
@@ -387,5 +391,5 @@ def test_an_entry_ahead_of_its_account_is_a_broken_ledger_and_no_race(ledger: Le
             "INSERT INTO transactions.entry VALUES (%s, 2, gen_random_uuid(), 1, 1, now())", (account_id(alice),)
         )
         owner.connection.commit()
-    [result] = ledger.lane.post([transfer(alice, bob, 1)])
+    [[result]] = ledger.lane.post([Work([transfer(alice, bob, 1)])])
     assert isinstance(result, InvariantViolation)
