@@ -1,24 +1,28 @@
 """A story on a running service: its callers, their wallets, what they were told, and whether all of it is true."""
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import psycopg2
 from specie.transaction.v1 import GetAccountsRequest
 from specie.type.v1 import Money
 
 from tests.kit.auditor import audit
-from tests.kit.calls import CALL_SECONDS, Client, Failed, connected, read_status
+from tests.kit.calls import CALL_SECONDS, Client, Failed, connected, read_status, wallet_name
 from tests.kit.ledger import Ledger
 from tests.kit.postgres import Database
 from tests.kit.service import ServiceProcess, transaction_service
+from transaction_service.domain.identity import account_id
 
 NAMES_A_CALL = 1000
 """As many as GetAccounts takes."""
-OPENED_AT_ONCE = 64
+COPIES: Final = """
+INSERT INTO transactions.account
+SELECT (jsonb_populate_record(first, jsonb_build_object('id', copy.id, 'name', copy.name))).*
+FROM transactions.account AS first, unnest(%s::uuid[], %s) AS copy(id, name) WHERE first.name = %s"""
 
 
 class Scenario:
@@ -42,12 +46,16 @@ class Scenario:
         return name
 
     async def wallets(self, count: int) -> list[str]:
-        """Empty ones."""
-        found: list[str] = []
-        for start in range(0, count, OPENED_AT_ONCE):
-            numbers = range(start, min(start + OPENED_AT_ONCE, count))
-            found += await asyncio.gather(*[self.wallet(caller=number) for number in numbers])
-        return found
+        """Thousands of empty ones: the service opens the first, the others are copies of its row."""
+        first, copies = await self.wallet(), [wallet_name() for _ in range(count - 1)]
+        connection = psycopg2.connect(self._owner_dsn)
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(COPIES, (list(map(account_id, copies)), copies, first))
+        finally:
+            connection.close()
+        self._wallets += copies
+        return [first, *copies]
 
     def hear(self, answer: Any) -> Any:  # noqa: ANN401 - any answer
         """Keeps for the end what a caller was told. The answer itself."""

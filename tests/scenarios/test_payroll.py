@@ -79,7 +79,7 @@ async def test_one_bad_employee_stops_an_atomic_payroll_and_nobody_is_paid(
         assert await firm.client().balance(company) == TOTAL
 
         # Who was to be paid, and why not, is on record.
-        attempts = await firm.client(1).listed(label="payroll=2026-06")
+        attempts = await firm.client(1).listed(label="payroll=2026-06", page_size=1000)
         assert {attempt.state for attempt in attempts} == {FAILED}
         assert Counter(map(why, attempts)) == {"DESTINATION_NOT_FOUND": 1, "BATCH_STOPPED": EMPLOYEES - 1}
 
