@@ -96,12 +96,13 @@ def reversal(request: ReverseTransactionRequest, original: Movement, call: Call)
 
 def said(request: Any, call: Call) -> dict[str, Any]:
     """What every request says about itself."""
+    labels = request.labels
     return {
         "principal": call.principal,
         "request_id": request.request_id,
         "description": request.description,
         "external_reference": request.external_reference,
-        "labels": dict(request.labels),
+        "labels": dict(labels) if labels else {},
         "trace_id": call.trace_id,
     }
 
