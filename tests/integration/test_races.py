@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from specie.transaction.v1 import AccountState
 
 from tests.kit.auditor import audit
 from tests.kit.calls import Client, Failed, connected, key, outcome
-from tests.kit.crowd import at_once, reason
+from tests.kit.crowd import at_once, both, reason
 from tests.kit.ledger import Ledger, Rows
 from tests.kit.postgres import Database
 from tests.kit.service import ServiceProcess, transaction_service
@@ -33,13 +32,6 @@ def service(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture(scope="module")
 def ledger(database: Database) -> Ledger:
     return Ledger(database)
-
-
-@asynccontextmanager
-async def both(service: ServiceProcess) -> AsyncIterator[tuple[Client, Client]]:
-    """A client of each worker."""
-    async with connected(service.targets[0]) as one, connected(service.targets[1]) as two:
-        yield one, two
 
 
 async def new_key_and_wallets(client: Client, balance: int) -> tuple[str, str, str]:

@@ -2,13 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from tests.kit.calls import Failed, outcome
+from tests.kit.calls import Client, Failed, connected, outcome
 from tests.kit.service import PATIENCE_SECONDS, POLL_SECONDS, ServiceProcess, wait_until_async
 
 T = TypeVar("T")
+
+
+@asynccontextmanager
+async def both(service: ServiceProcess) -> AsyncIterator[tuple[Client, Client]]:
+    """A client of each worker."""
+    async with connected(service.targets[0]) as one, connected(service.targets[1]) as two:
+        yield one, two
 
 
 async def at_once(callers: int, call: Callable[[int], Awaitable[T]]) -> list[T | Failed]:
