@@ -95,6 +95,9 @@ def _said(answer: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any answe
             yield from _said(read_status(result.error) if result.HasField("error") else result)
     elif hasattr(answer, "transaction"):
         yield answer.transaction.name, "POSTED"
+    else:
+        # A hold has the uuid of the transaction that placed it.
+        yield answer.hold.name.replace("holds/", "transactions/"), "POSTED"
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from tests.kit.service import ServiceProcess
 
 @pytest.fixture(scope="module")
 def service(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    with sound_service(database, tmp_path_factory.mktemp("scenario")) as running:
+    with sound_service(database, tmp_path_factory.mktemp("scenario"), SWEEP_SECONDS=0.1) as running:
         yield running
 
 
