@@ -39,7 +39,7 @@ def test_a_transaction_that_does_not_exist(ledger: Ledger) -> None:
 
 
 POSTED, FAILED, PENDING = TransactionState.POSTED, TransactionState.FAILED, TransactionState.PENDING
-FILTERS: list[dict[str, object]] = [
+FILTERS: list[Any] = [
     {},
     *[{"state": state} for state in TransactionState],
     *[{"kind": kind} for kind in TransactionKind if kind is not TransactionKind.EXPIRY],

@@ -37,7 +37,8 @@ class History:
 
     def _of_transfers(self) -> None:
         bad, good = 10_000, 1
-        mine, labels = {"external_reference": self.reference}, {"labels": {"order": self.order, "team": "blue"}}
+        mine: dict[str, Any] = {"external_reference": self.reference}
+        labels: dict[str, Any] = {"labels": {"order": self.order, "team": "blue"}}
         self._post(transfer(self.alice, self.bob, bad), transfer(self.bob, self.alice, good))
         self._post(*[transfer(self.alice, self.bob, amount) for amount in (good, bad, good, bad, good)])
         self._post(transfer(self.bob, self.carol, good, **mine), transfer(self.bob, self.carol, good, **labels))
@@ -51,7 +52,7 @@ class History:
     def _of_many_accounts(self) -> None:
         alice, bob, carol = self.alice, self.bob, self.carol
         twice = compound((alice, -5), (bob, 7), (alice, -2), (carol, -1), (alice, 1))
-        labels = {"labels": {"order": self.order}}
+        labels: dict[str, Any] = {"labels": {"order": self.order}}
         self._post(twice, compound((bob, -5000), (alice, 5000), **labels), compound((bob, -5), (carol, 5)))
         paid = transfer(bob, carol, 10, terms=fee(1, alice), external_reference=self.reference)
         self._post(paid, transfer(bob, carol, 10_000, terms=fee(1, alice)), transfer(bob, carol, 1, terms=fee(1)))
@@ -59,14 +60,15 @@ class History:
 
     def _of_holds(self) -> None:
         kept, used = placing(self.alice, self.bob, 20), placing(self.bob, self.alice, 20)
-        labels = {"labels": {"order": self.order}}
+        labels: dict[str, Any] = {"labels": {"order": self.order}}
         self._post(kept, used, placing(self.alice, self.bob, 5000))
         self._post(capture(used, 5, **labels), release(kept, **labels), release(kept))
         self._post(capture(used, 15))
 
     def _of_pending(self) -> None:
-        alice, bob, labels = self.alice, self.bob, {"order": self.order}
-        later = {"terms": Terms(deferred=True), "labels": labels, "external_reference": self.reference}
+        alice, bob = self.alice, self.bob
+        later: dict[str, Any] = {"terms": Terms(deferred=True), "labels": {"order": self.order}}
+        later["external_reference"] = self.reference
         made = [transfer(alice, bob, amount, **later) for amount in (1, 2, 10_000, 3)]
         self._post(*made, transfer(alice, bob, 1))
         self._post(*made[:1], manner=Manner.DUE)

@@ -6,7 +6,7 @@ primary key for a million entries, and no index by time on the table that grows 
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Connection, ScalarSelect, and_, case, func, literal, select
+from sqlalchemy import BigInteger, Connection, ScalarSelect, and_, case, cast, func, select
 
 from transaction_service.adapters import tables
 from transaction_service.adapters.tables import entry
@@ -18,7 +18,7 @@ def seq_before(account: str, time: datetime, *, inclusive: bool = False) -> Scal
 
     One recursive query: `low` is 0 or an entry that is early enough, behind `high` none is.
     """
-    search = select(literal(0, BigInteger).label("low"), last_seq(account).label("high")).cte(recursive=True)
+    search = select(cast(0, BigInteger).label("low"), last_seq(account).label("high")).cte(recursive=True)
     middle = entry.alias()
     early = middle.c.post_time <= time if inclusive else middle.c.post_time < time
     found = and_(middle.c.account_id == account, middle.c.seq == (search.c.low + search.c.high + 1) // 2)

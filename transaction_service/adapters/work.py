@@ -46,7 +46,7 @@ WHERE id = ANY (ARRAY(SELECT id FROM mine))
 
 # Index: pending_execute_time_idx.
 PENDING_BACKLOG: Final = """
-SELECT (SELECT count(*) FROM (SELECT FROM transactions.pending LIMIT :count_max) AS counted),
+SELECT (SELECT count(*) FROM (SELECT FROM transactions.pending ORDER BY execute_time LIMIT :count_max) AS counted),
     (SELECT extract(epoch FROM now() - min(execute_time))::float8 FROM transactions.pending WHERE execute_time <= now())
 """
 

@@ -1,0 +1,201 @@
+"""No query needs more than a walk along an index, on a ledger of a million transactions: every statement that the
+readers, the feed and the claims of due work send is caught and explained."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from itertools import product
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from service_kit.database import Database as Connections
+from tests.kit import large
+from tests.kit.plans import Plan, caught, explain
+from tests.kit.postgres import Database
+from transaction_service.adapters.accounts import SqlAccounts
+from transaction_service.adapters.feed import SqlFeed
+from transaction_service.adapters.holds import SqlHoldReader
+from transaction_service.adapters.reader import SqlLedgerReader
+from transaction_service.adapters.walk import STEPS_MAX, WALKED_MAX
+from transaction_service.adapters.work import SqlDueHolds, SqlPendingTransfers
+from transaction_service.domain.account import Account, Unchanged
+from transaction_service.domain.hold import HoldState
+from transaction_service.domain.movement import TransactionKind, TransactionState
+from transaction_service.ports import EntryFilter, HoldFilter, Mark, TransactionFilter
+from transaction_service.settings import TransactionSettings
+
+Call = Callable[[], Awaitable[Any]]
+
+PAGE = 50
+ROWS_MAX = 2 * STEPS_MAX
+"""In one statement. A statement takes up to STEPS_MAX rows of one index, and some to find where to begin."""
+BLOCKS_PER_ROW = 6
+"""Down an index to a row of a table, and some for chance. Whole, the table of transactions has some 30,000 blocks."""
+BLOCKS_PER_CHANGED_ROW = 60
+"""A new version of a row may have to go into every index."""
+FORBIDDEN = {"Seq Scan", "Parallel Seq Scan", "Hash Join", "Merge Join", "Materialize", "Bitmap And"}
+FAR = [large.time_of(large.TRANSACTIONS // 3), large.time_of(large.TRANSACTIONS // 2)]
+
+
+class Adapters:
+    """Everything that reads, over the large ledger."""
+
+    def __init__(self, connections: Connections) -> None:
+        self.accounts = SqlAccounts(connections)
+        self.reader = SqlLedgerReader(connections)
+        self.holds = SqlHoldReader(connections)
+        self.feed = SqlFeed(connections)
+        self.pending = SqlPendingTransfers(connections)
+        self.due_holds = SqlDueHolds(connections)
+
+    async def account(self, name: str) -> Account:
+        [account] = await self.accounts.get([name])
+        return account
+
+    def calls(self) -> Mapping[str, list[Call]]:
+        """For each method of each adapter that asks something, calls with every kind of value."""
+        return {
+            "accounts.get": [lambda: self.accounts.get([large.HOT, large.ORDINARY, "wallets/nobody"])],
+            "accounts.change": [lambda: self.accounts.change(large.HOT, lambda _: Unchanged.UNCHANGED)],
+            "reader.transaction": [lambda: self.reader.transaction("00000000-0000-0000-0000-000000000001")],
+            "reader.transactions": [*map(self._transactions, _filters())],
+            "reader.entries": [*self._entries()],
+            "reader.balance_at": [*self._balances()],
+            "holds.hold": [lambda: self.holds.hold("00000000-0000-0000-0000-000000000001")],
+            "holds.holds": [
+                self._holds(account, state)
+                for account, state in product(["", large.HOT, large.ORDINARY], [None, *HoldState])
+            ],
+            "holds.open_holds": [*self._open_holds()],
+            "feed.end": [self.feed.end],
+            "feed.read": [*self._stretches()],
+            "pending.claim": [lambda: self.pending.claim(100, 10)],
+            "pending.give_back": [self._give_back],
+            "pending.backlog": [lambda: self.pending.backlog(1000)],
+            "due_holds.claim": [lambda: self.due_holds.claim(100, 10)],
+            "due_holds.give_back": [self._give_back_holds],
+            "due_holds.backlog": [lambda: self.due_holds.backlog(1000)],
+        }
+
+    def _transactions(self, wanted: TransactionFilter) -> Call:
+        async def two_pages() -> None:
+            _, after = await self.reader.transactions(wanted, None, PAGE)
+            if after is not None:
+                await self.reader.transactions(wanted, after, PAGE)
+
+        return two_pages
+
+    def _entries(self) -> Iterator[Call]:
+        values: Iterator[Any] = product([large.HOT, large.ORDINARY], [True, False], [None, *FAR], [None, *FAR])
+        for name, newest_first, start, end in values:
+            wanted = EntryFilter(newest_first, start, end)
+
+            async def two_pages(name: str = name, wanted: EntryFilter = wanted) -> None:
+                account = await self.account(name)
+                _, after = await self.reader.entries(account, wanted, None, PAGE)
+                if after is not None:
+                    await self.reader.entries(account, wanted, after, PAGE)
+
+            yield two_pages
+
+    def _balances(self) -> Iterator[Call]:
+        for name, time in product([large.HOT, large.ORDINARY], [large.START, *FAR, large.time_of(10**9)]):
+
+            async def balance(name: str = name, time: Any = time) -> None:  # noqa: ANN401 - a time
+                await self.reader.balance_at(await self.account(name), time)
+
+            yield balance
+
+    def _holds(self, account: str, state: HoldState | None) -> Call:
+        async def two_pages() -> None:
+            _, after = await self.holds.holds(account, state, None, PAGE)
+            if after is not None:
+                await self.holds.holds(account, state, after, PAGE)
+
+        return two_pages
+
+    def _open_holds(self) -> Iterator[Call]:
+        parties = ["", large.HOT, large.ORDINARY]
+        for source, destination, reference, before in product(parties, parties, ["", large.REFERENCE], [None, FAR[0]]):
+            wanted = HoldFilter(source, destination, reference, before)
+            yield lambda wanted=wanted: self.holds.open_holds(wanted, PAGE)  # type: ignore[misc] # its default is its type
+
+    def _stretches(self) -> Iterator[Call]:
+        for after, account in product(
+            [SqlFeed.beginning, Mark(50, "77777777-0000-0000-0000-000000000000")], ["", large.HOT, "wallets/nobody"]
+        ):
+            yield lambda after=after, account=account: self.feed.read(after, 200, account)  # type: ignore[misc] # as above
+
+    async def _give_back(self) -> None:
+        await self.pending.give_back(await self.pending.claim(10, 10))
+
+    async def _give_back_holds(self) -> None:
+        await self.due_holds.give_back(await self.due_holds.claim(10, 10))
+
+
+def _filters() -> Iterator[TransactionFilter]:
+    accounts = ["", large.HOT, large.ORDINARY, "wallets/nobody"]
+    states = [None, TransactionState.POSTED, TransactionState.FAILED, TransactionState.PENDING]
+    kinds = [None, TransactionKind.REVERSAL, TransactionKind.HOLD]
+    for account, state, kind in product(accounts, states, kinds):
+        yield TransactionFilter(account, state, kind)
+    marks = product(["", large.REFERENCE, large.RARE_REFERENCE], [None, large.LABEL, ("team", "nobody")])
+    for account, (reference, label), times in product(accounts[:3], marks, [(None, None), FAR]):
+        yield TransactionFilter(
+            account=account, start=times[0], end=times[1], external_reference=reference, label=label
+        )
+
+
+@pytest.fixture(scope="module")
+def loaded(database: Database) -> Database:
+    large.load(database.owner_dsn)
+    return database
+
+
+@pytest.fixture(scope="module")
+def adapters(loaded: Database) -> Iterator[Adapters]:
+    settings = TransactionSettings(database_dsn=SecretStr(loaded.transaction_dsn))
+    connections = Connections(settings, "test")
+    try:
+        yield Adapters(connections)
+    finally:
+        connections.close()
+
+
+NAMES = [*Adapters(None).calls()]  # type: ignore[arg-type] # none of them is called
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_statement_is_a_walk_along_an_index(adapters: Adapters, loaded: Database, name: str) -> None:
+    for call in adapters.calls()[name]:
+        with caught() as statements:
+            asyncio.run(call())  # type: ignore[arg-type] # it is a coroutine
+        assert statements
+        plans = [explain(loaded.transaction_dsn, statement) for statement in _first_and_last(statements)]
+        assert [plan for plan in plans if not _is_a_walk(plan)] == []
+        assert sum(plan.rows for plan in plans) <= 3 * WALKED_MAX
+
+
+def _first_and_last(statements: list[str]) -> list[str]:
+    """A page that walks far sends the same statements again and again."""
+    return [*statements[:4], *statements[4:][-4:]]
+
+
+def _is_a_walk(plan: Plan) -> bool:
+    return (
+        not plan.nodes & FORBIDDEN
+        and plan.rows <= ROWS_MAX
+        and plan.sorted_rows <= STEPS_MAX
+        and plan.blocks <= BLOCKS_PER_ROW * max(plan.rows, PAGE) + BLOCKS_PER_CHANGED_ROW * plan.changed_rows
+    )
+
+
+def test_no_question_is_left_out(adapters: Adapters) -> None:
+    asked = {
+        f"{field}.{method}"
+        for field, adapter in vars(adapters).items()
+        for method in vars(type(adapter))
+        if not method.startswith("_") and callable(getattr(adapter, method))
+    }
+    assert asked - set(NAMES) == {"accounts.open"}
