@@ -13,8 +13,11 @@ ACCOUNT_IDS_CACHED = 65_536
 
 
 def derived_id(*parts: str) -> str:
-    """Each part goes in behind its length: ("ab", "c") and ("a", "bc") are different."""
-    hexadecimal = blake2b(_unambiguous(parts), digest_size=DIGEST_BYTES).hexdigest()
+    """Each part goes in behind its length in bytes: ("ab", "c") and ("a", "bc") are different."""
+    text = "".join([f"{len(part)}:{part}" for part in parts])
+    # Of ASCII, the usual case, characters are bytes.
+    encoded = text.encode() if text.isascii() else _unambiguous(parts)
+    hexadecimal = blake2b(encoded, digest_size=DIGEST_BYTES).hexdigest()
     return f"{hexadecimal[:8]}-{hexadecimal[8:12]}-{hexadecimal[12:16]}-{hexadecimal[16:20]}-{hexadecimal[20:]}"
 
 
