@@ -77,13 +77,11 @@ class Meter:
 
 def part_of(process: psutil.Process) -> str:
     """Empty: it is none of them."""
-    try:
-        name, command = process.name(), process.cmdline()
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return ""
-    if name in PROGRAMS:
-        return PROGRAMS[name]
-    if "-m" in command[:3]:
-        module = command[command.index("-m") + 1]
-        return SERVICES.get(module, "")
+    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        # First, as a process that has ended but is not yet counted in its parent's figures has no more than a name.
+        if part := PROGRAMS.get(process.name()):
+            return part
+        command = process.cmdline()
+        if "-m" in command[:3]:
+            return SERVICES.get(command[command.index("-m") + 1], "")
     return ""
