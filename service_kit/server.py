@@ -36,6 +36,9 @@ SERVER_OPTIONS: Final[Sequence[tuple[str, int]]] = (
     ("grpc.max_metadata_size", METADATA_BYTES_MAX),
     ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),  # between the two grpc would refuse at random
     ("grpc.max_concurrent_streams", CONCURRENT_STREAMS_MAX),
+    # Above 1000 calls that wait for Python to take them, grpc would answer some of them, at random, with CANCELLED.
+    ("grpc.server.max_pending_requests", CONCURRENT_STREAMS_MAX),
+    ("grpc.server.max_pending_requests_hard_limit", CONCURRENT_STREAMS_MAX),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )
