@@ -20,18 +20,9 @@ from specie.type.v1 import Money
 from specie.wallet.v1 import CreateWalletRequest, GetWalletRequest, Wallet, WalletServiceStub
 
 from tests.kit.stack import ROOT, Stack
+from tests.kit.till import reason, usd
 
 BUF_IMAGE = ROOT / "gateway" / "specie.binpb"
-
-
-def usd(minor_units: int) -> dict[str, object]:
-    return {"currencyCode": "USD", "minorUnits": str(minor_units)}
-
-
-def reason(body: dict[str, object]) -> str:
-    details = body["details"]
-    assert isinstance(details, list)
-    return next(str(d["reason"]) for d in details if d["@type"].endswith("ErrorInfo"))
 
 
 @pytest.fixture
@@ -73,14 +64,14 @@ def test_the_story_in_json(stack: Stack, names: tuple[str, str]) -> None:
     assert stack.call("GET", f"/v1/wallets/{alice}").body["wallet"]["balance"]["posted"]["minorUnits"] == "7500"
 
     reused = stack.call("POST", "/v1/transfers", {**transfer, "amount": usd(1), "requestId": f"t-{alice}"})
-    assert (reused.status, reason(reused.body)) == (409, "REQUEST_ID_REUSED")
+    assert (reused.status, reason(reused)) == (409, "REQUEST_ID_REUSED")
 
     overdraft = stack.call("POST", "/v1/transfers", {**transfer, "amount": usd(7501), "requestId": f"o-{alice}"})
     assert (overdraft.status, overdraft.body["code"]) == (400, 9)
-    assert reason(overdraft.body) == "INSUFFICIENT_FUNDS"
+    assert reason(overdraft) == "INSUFFICIENT_FUNDS"
 
     unknown = stack.call("GET", f"/v1/wallets/{alice}-not")
-    assert (unknown.status, unknown.body["code"], reason(unknown.body)) == (404, 5, "WALLET_NOT_FOUND")
+    assert (unknown.status, unknown.body["code"], reason(unknown)) == (404, 5, "WALLET_NOT_FOUND")
 
 
 def test_the_story_with_python_stubs(stack: Stack, names: tuple[str, str]) -> None:
