@@ -14,6 +14,7 @@ from specie.transaction.v1 import (
     AccountServiceStub,
     AccountState,
     BatchTransferRequest,
+    CancelTransactionRequest,
     CaptureHoldRequest,
     DepositRequest,
     GetBalanceRequest,
@@ -173,6 +174,9 @@ class Client:
     def reverse(self, transaction: str, request_id: str = "", **more: Any) -> Any:  # noqa: ANN401
         request = ReverseTransactionRequest(name=transaction, request_id=request_id or key(), **more)
         return self.transactions.ReverseTransaction(request, timeout=CALL_SECONDS)
+
+    def cancel(self, transaction: str) -> Any:  # noqa: ANN401
+        return self.transactions.CancelTransaction(CancelTransactionRequest(name=transaction), timeout=CALL_SECONDS)
 
     def place_hold(self, source: str, destination: str, amount: int, request_id: str = "", **more: Any) -> Any:  # noqa: ANN401
         request = PlaceHoldRequest(
