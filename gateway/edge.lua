@@ -4,8 +4,9 @@
 -- would be a call for another.
 local PATH_FIELDS = {["name"] = true, ["wallet"] = true, ["wallet.name"] = true}
 
--- A query parameter would win over the body as well. What a call that changes something takes beside its body: calls
--- whose body is the whole request (/v1/transfers and custom methods, the paths with a colon) take nothing.
+-- A query parameter would win over the body as well. What a call that changes something takes beside its body: the body
+-- of nearly all is the whole request, and they take nothing. Only CreateWallet, UpdateWallet and CloseWallet
+-- (/v1/wallets and /v1/wallets/{id}, without the colon of a custom method) say something in the query.
 local BESIDE_THE_BODY = {["walletId"] = true, ["requestId"] = true, ["updateMask"] = true, ["etag"] = true}
 local CHANGES = {["POST"] = true, ["PATCH"] = true, ["DELETE"] = true}
 
@@ -41,7 +42,7 @@ end
 
 -- What is wrong with the query of this JSON call; nil: nothing.
 local function wrong_query(method, resource, query)
-  local whole = resource == "transfers" or resource:find(":", 1, true)
+  local whole = not resource:find("^wallets") or resource:find(":", 1, true)
   local seen = {}
   for parameter in query:gmatch("[^&]+") do
     local given = decoded(parameter:match("^[^=]*"))

@@ -140,7 +140,7 @@ REFUSALS = (
     Refusal(403, PERMISSION_DENIED, "PERMISSION_DENIED", ENVOYS_OWN_TEXT),
     Refusal(404, NOT_FOUND, "UNKNOWN_METHOD", "there is no such call"),
     Refusal(408, DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "the request did not arrive in time"),
-    Refusal(413, INVALID_ARGUMENT, "REQUEST_TOO_LARGE", "the body is larger than 4 MiB"),
+    Refusal(413, INVALID_ARGUMENT, "REQUEST_TOO_LARGE", "the body is larger than 4 MiB, or 16 MiB for a batch"),
     Refusal(429, RESOURCE_EXHAUSTED, "RATE_LIMITED", "more calls than this client may send; try again later", True),
     Refusal(431, INVALID_ARGUMENT, "REQUEST_TOO_LARGE", "the headers are larger than 16 KiB, or more than 64"),
     Refusal(500, INTERNAL, "INTERNAL", "internal error"),

@@ -12,6 +12,8 @@ from tests.kit.stack import Answer, Stack, running_stack
 
 MIB = 1024 * 1024
 TRANSFER = "/v1/transfers"
+NO_UUID = "00000000-0000-0000-0000-000000000000"
+SOME_TRANSACTION, SOME_HOLD = f"transactions/{NO_UUID}", f"holds/{NO_UUID}"
 HEALTH = "/grpc.health.v1.Health/Check"
 REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 
@@ -42,6 +44,11 @@ def error_of(answer: Answer) -> tuple[int, int, str]:
         ("POST", TRANSFER, b'{"amount": {"minorUnits": 1.5}}', (400, 3, "MALFORMED_REQUEST")),
         ("POST", TRANSFER, b'{"amount": {"minorUnits": "9223372036854775808"}}', (400, 3, "MALFORMED_REQUEST")),
         ("POST", TRANSFER, b'{"source": "' + b"a" * 5 * MIB + b'"}', (413, 3, "REQUEST_TOO_LARGE")),
+        ("POST", f"{TRANSFER}:batch", b'{"transfers": [{"source": "' + b"a" * 17 * MIB, (413, 3, "REQUEST_TOO_LARGE")),
+        ("POST", "/v1/transactions", b'{"description": "' + b"a" * 5 * MIB + b'"}', (413, 3, "REQUEST_TOO_LARGE")),
+        ("GET", f"{TRANSFER}:batch", None, (404, 5, "UNKNOWN_METHOD")),
+        ("POST", f"{TRANSFER}:batch", b"{broken", (400, 3, "MALFORMED_REQUEST")),
+        ("POST", f"{TRANSFER}:batch", b"{}", (400, 3, "INVALID_FIELD")),
         ("POST", TRANSFER, b"", (400, 3, "INVALID_FIELD")),
         ("GET", "/v1/wallets?bogus=1", None, (400, 3, "MALFORMED_REQUEST")),
         ("GET", "/v1/wallets?pageSize=many", None, (400, 3, "MALFORMED_REQUEST")),
@@ -80,7 +87,8 @@ def test_a_malformed_request_is_told_what_is_wrong(stack: Stack, path: str, head
         "/v1/wallets/a?name=wallets/b",
         "/v1/wallets/a/entries?pageSize=1&wallet=wallets/b",
         "/v1/wallets/a/balance?w%61llet=wallets/b",
-        "/v1/transactions/00000000-0000-0000-0000-000000000000?name=transactions/x",
+        f"/v1/{SOME_TRANSACTION}?name=transactions/x",
+        f"/v1/{SOME_HOLD}?name=holds/x",
     ],
 )
 def test_a_query_parameter_cannot_overrule_the_path(stack: Stack, path: str) -> None:
@@ -95,6 +103,17 @@ def test_a_query_parameter_cannot_overrule_the_path(stack: Stack, path: str) -> 
         ("POST", f"{TRANSFER}?requestId=another", "requestId"),
         ("POST", f"{TRANSFER}?source", "source"),
         ("POST", "/v1/wallets/a:deposit?description=x", "description"),
+        ("POST", f"{TRANSFER}:batch?atomic=true", "atomic"),
+        ("POST", "/v1/transactions?requestId=another", "requestId"),
+        ("POST", f"/v1/{SOME_TRANSACTION}:reverse?amount.minorUnits=1", "amount.minorUnits"),
+        ("POST", f"/v1/{SOME_TRANSACTION}:reverse?name=transactions/x", "name"),
+        ("POST", f"/v1/{SOME_TRANSACTION}:cancel?name=transactions/x", "name"),
+        ("POST", "/v1/holds?ttl=5s", "ttl"),
+        ("POST", "/v1/holds?requestId=another", "requestId"),
+        ("POST", f"/v1/{SOME_HOLD}:capture?final=true", "final"),
+        ("POST", f"/v1/{SOME_HOLD}:capture?n%61me=holds/x", "name"),
+        ("POST", f"/v1/{SOME_HOLD}:release?requestId=another", "requestId"),
+        ("POST", "/v1/holds:release?source=wallets/a", "source"),
         ("POST", "/v1/wallets/a:freeze?name=wallets/b", "name"),
         ("POST", "/v1/wallets?walletId=q1&wallet.currencyCode=EUR", "wallet.currencyCode"),
         ("POST", "/v1/wallets?walletId=a&walletId=b", "walletId"),

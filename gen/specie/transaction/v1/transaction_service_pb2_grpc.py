@@ -194,6 +194,9 @@ class TransactionServiceServicer:
         that fails, and the metadata's `item` is its index. If the ledger's state decided so, that item is stored as FAILED
         with its reason and the others as FAILED with BATCH_STOPPED. Atomic transfers cannot be ASYNC.
 
+        The request may have 16 MiB. The answer is somewhat larger than the request, and clients of gRPC take no more than
+        4 MiB unless their grpc.max_receive_message_length is raised: do so for batches with thousands of long texts.
+
         Reasons of an item: as for Transfer, with INVALID_FIELD for what breaks a rule of TransferRequest. Reasons of the
         call: INVALID_FIELD for a batch that is empty or above 5,000.
         """
