@@ -191,6 +191,20 @@ def _is_a_walk(plan: Plan) -> bool:
     )
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT count(*) FROM transactions.entry",
+        "SELECT id FROM transactions.transaction WHERE principal = 'nobody' ORDER BY decide_time, id LIMIT 1",
+        "SELECT id FROM transactions.transaction WHERE decide_time > '2026-01-01' ORDER BY amount, id LIMIT 1",
+        "SELECT seq FROM transactions.entry WHERE post_time < '2020-01-01' LIMIT 1",
+        "SELECT key FROM transactions.listing WHERE transaction_id = '80000000-0000-0000-0000-000000000000'",
+    ],
+)
+def test_what_is_no_walk_is_told(loaded: Database, statement: str) -> None:
+    assert not _is_a_walk(explain(loaded.transaction_dsn, statement))
+
+
 def test_no_question_is_left_out(adapters: Adapters) -> None:
     asked = {
         f"{field}.{method}"

@@ -19,7 +19,7 @@ from transaction_service.ports import Position
 
 T = TypeVar("T")
 
-STEPS_MAX: Final = 1000
+STEPS_MAX: Final = 500
 """What one query takes where the filters let little through."""
 WALKED_MAX: Final = 10_000
 """Steps that one page takes: some 50 ms of the database."""
