@@ -147,7 +147,7 @@ BAD: dict[str, tuple[Any, str, dict[str, str]]] = {
     "page token in other letters": (listed(page_token=STRANGE + "\u00fc\u0430"), "INVALID_PAGE_TOKEN", {}),
     "page token of 1025": (listed(page_token="x" * 1025), INVALID, {"page_token": "string.max_len"}),
     "unknown state": (listed(state=9), INVALID, {"state": "enum.defined_only"}),
-    "unknown kind": (listed(kind=9), INVALID, {"kind": "enum.defined_only"}),
+    "unknown kind": (listed(kind=10), INVALID, {"kind": "enum.defined_only"}),
     "unknown order": (ListEntriesRequest(wallet="wallets/a", order=9), INVALID, {"order": "enum.defined_only"}),  # type: ignore[arg-type]
     "no account": (OpenAccountRequest(), INVALID, {"account": "required"}),
     "account of no kind": (account(kind=0), INVALID, {"account.kind": "enum.not_in"}),
