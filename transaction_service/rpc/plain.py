@@ -1,0 +1,65 @@
+"""Which transfers keep the contract's rules for certain, told five times as fast as by looking at every rule.
+
+Most items of most batches: two wallets, an amount, some words. What is not certain is looked at rule by rule. The
+bounds are read from the contract, so they cannot differ from its own.
+"""
+
+import re
+from functools import lru_cache
+from typing import Any, Final
+
+from buf.validate import validate_pb2
+from specie.transaction.v1 import TransferRequest
+from specie.type.v1 import Money
+
+WALLETS_CACHED: Final = 65_536
+
+
+def _rules(field: str, message: Any = TransferRequest) -> validate_pb2.StringRules:
+    options = message.DESCRIPTOR.fields_by_name[field].GetOptions()
+    rules: validate_pb2.StringRules = options.Extensions[validate_pb2.field].string
+    return rules
+
+
+_WALLET: Final = re.compile(_rules("source").pattern)
+_CURRENCY: Final = re.compile(_rules("currency_code", Money).pattern)
+_DESCRIPTION_MAX: Final = _rules("description").max_len
+_REFERENCE_MAX: Final = _rules("external_reference").max_len
+_REQUEST_ID_MAX: Final = _rules("request_id").max_len
+
+if _rules("destination").pattern != _WALLET.pattern:
+    raise RuntimeError("source and destination have different rules: look at both here")
+
+
+@lru_cache(WALLETS_CACHED)
+def _is_wallet(name: str) -> bool:
+    # Unlike the contract's expressions, Python's `$` also matches before a line feed at the end.
+    return _WALLET.search(name) is not None and name.isprintable()
+
+
+@lru_cache(WALLETS_CACHED)
+def _is_currency(code: str) -> bool:
+    return _CURRENCY.search(code) is not None and code.isprintable()
+
+
+def is_certainly_valid(request: TransferRequest) -> bool:
+    """Never true of one that breaks a rule; false of some that do not. A printable text has no control characters."""
+    description, reference, request_id = request.description, request.external_reference, request.request_id
+    amount = request.amount
+    return (
+        amount.minor_units > 0
+        and _is_wallet(request.source)
+        and _is_wallet(request.destination)
+        and _is_currency(amount.currency_code)
+        and 0 < len(request_id) <= _REQUEST_ID_MAX
+        and request_id.isprintable()
+        and len(description) <= _DESCRIPTION_MAX
+        and "\0" not in description
+        and len(reference) <= _REFERENCE_MAX
+        and reference.isprintable()
+        and not request.labels
+        and not request.mode
+        and not request.HasField("fee")
+        and not request.HasField("execute_time")
+        and not request.HasField("expected_version")
+    )
