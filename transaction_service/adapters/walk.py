@@ -21,8 +21,8 @@ T = TypeVar("T")
 
 STEPS_MAX: Final = 500
 """What one query takes where the filters let little through."""
-WALKED_MAX: Final = 10_000
-"""Steps that one page takes: some 50 ms of the database."""
+WALKED_MAX: Final = 5000
+"""Steps that one page takes: some tens of milliseconds of the database."""
 END: Final[Position] = []
 """The place behind which nothing is."""
 PLACE_LENGTH: Final = 2
