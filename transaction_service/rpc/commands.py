@@ -2,7 +2,7 @@
 INVALID_FIELD for what the contract's own rules cannot express."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from specie.transaction.v1 import (
     DepositRequest,
@@ -22,6 +22,10 @@ from transaction_service.domain.reversal import reversal_terms
 from transaction_service.domain.terms import PLAIN, Fee, Posting, Terms, fee_of
 from transaction_service.rpc.convert import to_time
 from transaction_service.rpc.errors import check_currency
+
+# Looked up once: an enum of protobuf finds each of its names anew.
+ASYNC: Final = TransferMode.TRANSFER_MODE_ASYNC
+INCLUDED: Final = FeeMode.FEE_MODE_INCLUDED
 
 
 def transfer(request: TransferRequest, call: Call) -> Movement:
@@ -109,7 +113,7 @@ def said(request: Any, call: Call) -> dict[str, Any]:
 
 def _transfer_terms(request: TransferRequest) -> Terms:
     fee = _fee(request, request.source) if request.HasField("fee") else None
-    deferred = request.mode == TransferMode.TRANSFER_MODE_ASYNC
+    deferred = request.mode == ASYNC
     version = request.expected_version if request.HasField("expected_version") else None
     minimum = request.minimum_balance_after if request.HasField("minimum_balance_after") else None
     if fee is None and version is None and minimum is None and not deferred:
@@ -131,7 +135,7 @@ def _fee(request: TransferRequest | WithdrawRequest, source: str) -> Fee | None:
         raise invalid("fee.destination", "fee.destination", "must be another wallet than the one that pays")
     price = asked.WhichOneof("price")
     charged = asked.minor_units if price == "minor_units" else fee_of(amount, asked.basis_points)
-    included = asked.mode == FeeMode.FEE_MODE_INCLUDED
+    included = asked.mode == INCLUDED
     if charged > amount:
         raise invalid(f"fee.{price}", "fee.amount", f"comes to {charged}, which is above the amount")
     if included and charged == amount:

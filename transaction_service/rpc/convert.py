@@ -33,7 +33,7 @@ def transaction_name(transaction_id: str) -> str:
 
 def _number(value: IntEnum) -> Any:
     """The domain's numbers are the contract's."""
-    return value.value
+    return value
 
 
 @lru_cache(64)
