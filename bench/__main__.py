@@ -1,6 +1,7 @@
 """`python -m bench [--large] [--rounds N] [--seconds N]`: measures, prints a table, writes JSON and a picture."""
 
 import argparse
+import os
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=report.RESULTS, help="where JSON and the picture go")
     options = parser.parse_args()
     progress = Console(stderr=True)
+    load = os.getloadavg()[0]
     if options.large:
         name, results = (
             "large",
@@ -34,7 +36,7 @@ def main() -> None:
         name, results = "latest", whole.measure(options.rounds, options.seconds, progress)
     found = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"python": platform.python_version(), "cores": psutil.cpu_count()},
+        "machine": {"python": platform.python_version(), "cores": psutil.cpu_count(), "load_before": round(load, 2)},
         "rounds": options.rounds,
         "seconds": options.seconds,
         "results": results,

@@ -76,8 +76,9 @@ def setting(found: Found) -> str:
     machine = found["machine"]
     memory = max(row["memory_mb"] for row in found["results"].values())
     return (
-        f"{found['time']}, {machine['cores']} cores, Python {machine['python']}, {found['rounds']} rounds of"
-        f" {found['seconds']:g} s each. Memory of a service process, at most: {memory:,.0f} MB."
+        f"{found['time']}, {machine['cores']} cores, Python {machine['python']}; load before the run:"
+        f" {machine['load_before']:.1f}; {found['rounds']} rounds of {found['seconds']:g} s each."
+        f" Memory of a service process, at most: {memory:,.0f} MB."
     )
 
 

@@ -33,7 +33,7 @@ def found() -> dict[str, Any]:
     }
     return {
         "time": "2026-11-21T05:43:05+00:00",
-        "machine": {"python": "3.11.7", "cores": 2},
+        "machine": {"python": "3.11.7", "cores": 2, "load_before": 0.25},
         "rounds": 3,
         "seconds": 3.0,
         "results": results,
