@@ -116,14 +116,26 @@ async def _first(stopping: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -
 def _register(
     server: grpc.aio.Server, application: Application, readiness: Readiness, *, with_reflection: bool
 ) -> None:
+    by_name: Any = _ByName(server)
     for register in application.servicers.values():
-        register(server)
-    health_pb2_grpc.add_HealthServicer_to_server(readiness.servicer, server)
+        register(by_name)
+    health_pb2_grpc.add_HealthServicer_to_server(readiness.servicer, by_name)
     if with_reflection:
         from grpc_reflection.v1alpha import reflection  # noqa: PLC0415 - memory that few processes need
 
         names = (*application.servicers, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
+
+
+class _ByName:
+    """What generated code adds methods to, for a server that finds them by their names. Generated code registers each
+    method a second time, on its own: then gRPC's main loop waits for every method, and looks at all at every call."""
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+
+    def add_registered_method_handlers(self, service: str, handlers: object) -> None:
+        """They are among the generic handlers."""
 
 
 def _bind(server: grpc.aio.Server, address: str) -> None:
