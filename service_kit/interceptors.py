@@ -68,11 +68,12 @@ async def access_log(call: Call, proceed: Next) -> Answer:
 
 async def count(call: Call, proceed: Next) -> Answer:
     """Outside the error map, so that refusals count."""
-    with metrics.CALLS_RUNNING.track_inprogress():
-        try:
-            return await proceed(call)
-        finally:
-            metrics.call_ended(call.method, call.code, monotonic() - call.started)
+    metrics.Running.calls += 1
+    try:
+        return await proceed(call)
+    finally:
+        metrics.Running.calls -= 1
+        metrics.call_ended(call.method, call.code, monotonic() - call.started)
 
 
 async def map_errors(call: Call, proceed: Next) -> Answer:
@@ -129,19 +130,18 @@ async def parse(call: Call, proceed: Next) -> Answer:
 async def idempotency_key(call: Call, proceed: Next) -> Answer:
     """Fills an empty request_id from the header, so that what follows knows one place for it."""
     request: Any = call.request
-    if "request_id" in request.DESCRIPTOR.fields_by_name:
-        sent = {call.metadata[header] for header in IDEMPOTENCY_HEADERS if header in call.metadata}
+    sent = {call.metadata[header] for header in IDEMPOTENCY_HEADERS if header in call.metadata}
+    if sent and "request_id" in request.DESCRIPTOR.fields_by_name:
         if not all(map(str.isascii, sent)):
             # Other bytes have no certain meaning in a header, so two keys could become one.
             rule, text = "request_id.ascii", "an idempotency-key header must be ASCII; other characters need the field"
             raise invalid_fields([Violation("request_id", rule, text)])
-        if sent and request.request_id:
+        if request.request_id:
             sent.add(request.request_id)
         if len(sent) > 1:
             rule, text = "request_id.ambiguous", "the field and the idempotency-key headers differ; send one of them"
             raise invalid_fields([Violation("request_id", rule, text)])
-        if sent:
-            request.request_id = sent.pop()
+        request.request_id = sent.pop()
     return await proceed(call)
 
 

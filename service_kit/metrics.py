@@ -18,6 +18,15 @@ _calls = cache(CALLS.labels)
 _seconds = cache(CALL_SECONDS.labels)
 
 
+class Running:
+    """The calls being handled. Of the event loop's thread only, so that it needs no lock."""
+
+    calls = 0
+
+
+CALLS_RUNNING.set_function(lambda: Running.calls)
+
+
 def call_ended(method: str, code: str, seconds: float) -> None:
     """Counts one answered call."""
     _calls(method, code).inc()
