@@ -24,7 +24,7 @@ log = structlog.stdlib.get_logger()
 CLAIM_MAX: Final = 500
 """Handed to a lane at once: enough that a commit costs each of them little, and few enough that callers who wait behind
 them do not notice."""
-LEASE_SECONDS: Final = 15.0
+LEASE_SECONDS: Final = 10.0
 """After so long another process takes on what this one has claimed and not posted, because it was killed. It need not
 be right."""
 LOOK_SECONDS: Final = 0.5
