@@ -274,6 +274,24 @@ async def test_many_batches_at_once_over_the_same_wallets(target: str) -> None:
 
 
 @asynchronous
+async def test_who_names_an_account_that_is_held_waits_and_nobody_else(target: str, ledger: Ledger) -> None:
+    async with connected(target) as client:
+        alice, bob, carol = await client.open(10), await client.open(), await client.open(10)
+        items = [item(carol, bob), item(alice, bob), item(carol, bob), item(bob, alice)]
+        with ledger.locked(alice):
+            answer = await client.batch(items)
+            together = [item(carol, bob), item(alice, bob)]
+            refused = await failed(client.batch(together, atomic=True))
+        assert reasons(answer) == ["POSTED", "CONTENTION", "POSTED", "CONTENTION"]
+        assert (refused.code, refused.reason, refused.metadata) == ("ABORTED", "CONTENTION", {})
+        again = await client.batch(items)
+        assert reasons(again) == ["POSTED"] * 4
+        assert [result.replayed for result in again.results] == [True, False, True, False]
+        assert reasons(await client.batch(together, atomic=True)) == ["POSTED"] * 2
+        assert [await client.balance(name) for name in (alice, bob, carol)] == [9, 4, 7]
+
+
+@asynchronous
 async def test_the_longest_texts_fit(target: str) -> None:
     options = (("grpc.max_receive_message_length", 64 * MIB),)
     async with connected(target) as client, grpc.aio.insecure_channel(target, options=options) as patient:
