@@ -149,8 +149,8 @@ class Clock:
         return self.now.astimezone(UTC)
 
 
-def memory_ledger() -> Ledger:
-    memory = Memory(Clock())
+def memory_ledger(clock: Callable[[], datetime] | None = None) -> Ledger:
+    memory = Memory(clock or Clock())
     return Ledger(
         MemoryPostingStore(memory),
         MemoryAccounts(memory),

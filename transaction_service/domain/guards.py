@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 from transaction_service.domain.account import (
     INT64_MAX,
@@ -20,6 +21,7 @@ from transaction_service.domain.failure import Failure, Reason
 from transaction_service.domain.movement import Movement
 from transaction_service.domain.terms import PLAIN, Posting
 
+PRECEDENCE: Final = {reason: place for place, reason in enumerate(Reason)}
 Net = Mapping[str, int]
 """What all postings together do to each account, by name."""
 
@@ -45,12 +47,13 @@ def obstacle(
         if source.version != terms.expected_version:
             told = {"version": str(source.version), "expected_version": str(terms.expected_version)}
             return Failure(Reason.VERSION_MISMATCH, {"wallet": source.name, **told})
+    over: Failure | None = None
     for name, total in net.items():
         account = accounts[name]
         if total < 0 and limited and account.limits.bind_debits:
-            over = _over_limit(account, -total, book.now)
-            if over is not None:
-                return over
+            over = _first(over, _over_limit(account, -total, book.now))
+    if over is not None:
+        return over
     return _unaffordable(book, movement, net) or _overflow(book, postings, net)
 
 
@@ -68,14 +71,22 @@ def _standing(book: Book, movement: Movement, postings: Sequence[Posting]) -> Fa
         if account.currency != currency:
             told = {"wallet": name, "wallet_currency": account.currency, "currency": currency}
             return Failure(Reason.CURRENCY_MISMATCH, told)
+    shut: Failure | None = None
     for name, amount, _ in postings:
         state = accounts[name].state
         if state is AccountState.CLOSED:
             reason = Reason.SOURCE_CLOSED if amount < 0 else Reason.DESTINATION_CLOSED
-            return Failure(reason, {"wallet": name})
-        if state is AccountState.FROZEN and amount < 0:
-            return Failure(Reason.SOURCE_FROZEN, {"wallet": name})
-    return None
+            shut = _first(shut, Failure(reason, {"wallet": name}))
+        elif state is AccountState.FROZEN and amount < 0:
+            shut = _first(shut, Failure(Reason.SOURCE_FROZEN, {"wallet": name}))
+    return shut
+
+
+def _first(one: Failure | None, other: Failure | None) -> Failure | None:
+    """Of two accounts' failures the one whose reason is looked for first; of equal reasons the first account's."""
+    if one is None or other is None:
+        return one or other
+    return other if PRECEDENCE[other.reason] < PRECEDENCE[one.reason] else one
 
 
 def _unaffordable(book: Book, movement: Movement, net: Net) -> Failure | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from transaction_service.domain.account import INT64_MAX
 from transaction_service.domain.book import Book, Savepoint
 from transaction_service.domain.failure import Failure, InvariantViolation, Reason
 from transaction_service.domain.guards import net_of, obstacle, use_limits
@@ -121,7 +122,7 @@ def _place(book: Book, movement: Movement) -> Answer:
         return Refused(Failure(Reason.EXPIRE_TIME_PASSED, {"expire_time": expire_time.isoformat()}))
     postings = postings_of(movement)
     net = net_of(postings)
-    failure = obstacle(book, movement, postings, net)
+    failure = obstacle(book, movement, postings, net) or _too_much_held(book, movement)
     if failure is not None:
         return book.fail(movement, failure)
     # From here on the hold must be placed.
@@ -144,6 +145,13 @@ def _place(book: Book, movement: Movement) -> Answer:
     )
     book.keep(hold)
     return book.record(movement)._replace(hold=hold)
+
+
+def _too_much_held(book: Book, movement: Movement) -> Failure | None:
+    """A long credit line lets more be held than int64 can tell."""
+    if book.accounts[movement.source].held + movement.amount > INT64_MAX:
+        return Failure(Reason.BALANCE_OVERFLOW, {"wallet": movement.source})
+    return None
 
 
 def _expire_time(movement: Movement, now: datetime) -> datetime:
