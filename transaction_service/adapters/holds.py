@@ -39,22 +39,27 @@ class SqlHoldReader:
         self, account: str, state: HoldState | None, after: Position | None, limit: int
     ) -> tuple[list[Hold], Position | None]:
         # An account is one of the two, never both.
-        keys = [[hold.c.source == account], [hold.c.destination == account]] if account else [[]]
+        keys = [(hold.c.source, account), (hold.c.destination, account)] if account else [None]
         # OPEN ones have indexes of their own; any other state is looked at when the hold is fetched.
-        partial_index = [IS_OPEN] if state is HoldState.OPEN else []
-        walks = [TimeWalk(hold.c.create_time, hold.c.id, *key, *partial_index) for key in keys]
+        of_index = [IS_OPEN] if state is HoldState.OPEN else []
+        walks = [TimeWalk(key, hold.c.create_time, hold.c.id, *of_index) for key in keys]
         conditions = [] if state is None else [hold.c.state == state.value]
         return await self._page(walks, conditions, after, limit)
 
     async def open_holds(self, wanted: HoldFilter, limit: int) -> list[Hold]:
-        matches = {
-            hold.c.external_reference: wanted.external_reference,
-            hold.c.source: wanted.source,
-            hold.c.destination: wanted.destination,
-        }
+        given = [
+            (column, value)
+            for column, value in (
+                (hold.c.external_reference, wanted.external_reference),
+                (hold.c.source, wanted.source),
+                (hold.c.destination, wanted.destination),
+            )
+            if value
+        ]
         # The walk goes by the first that is given, which leads to the fewest.
-        conditions = [IS_OPEN, *(column == value for column, value in matches.items() if value)]
-        walk = TimeWalk(hold.c.create_time, hold.c.id, *conditions[:2], end=wanted.placed_before, newest_first=False)
+        key = given[0] if given else None
+        walk = TimeWalk(key, hold.c.create_time, hold.c.id, IS_OPEN, end=wanted.placed_before, newest_first=False)
+        conditions = [IS_OPEN, *(column == value for column, value in given)]
         found: list[Hold] = []
         after: Position | None = None
         while len(found) < limit:

@@ -88,14 +88,13 @@ def _walks(wanted: TransactionFilter) -> list[Walk]:
     start, end = wanted.start, wanted.end
     time, id_ = transaction.c.decide_time, transaction.c.id
     if wanted.external_reference:
-        # The second condition is that of the partial index.
         reference = transaction.c.external_reference
-        return [TimeWalk(time, id_, reference == wanted.external_reference, reference != "", start=start, end=end)]
+        return [TimeWalk((reference, wanted.external_reference), time, id_, reference != "", start=start, end=end)]
     if wanted.account:
         return _walks_of_account(wanted)
     if wanted.label is not None:
         return [_listed(label_id(*wanted.label), start, end)]
-    return [TimeWalk(time, id_, start=start, end=end)]
+    return [TimeWalk(None, time, id_, start=start, end=end)]
 
 
 def _walks_of_account(wanted: TransactionFilter) -> list[Walk]:
@@ -111,7 +110,7 @@ def _walks_of_account(wanted: TransactionFilter) -> list[Walk]:
 
 
 def _listed(key: str, start: datetime | None, end: datetime | None) -> TimeWalk:
-    return TimeWalk(listing.c.decide_time, listing.c.transaction_id, listing.c.key == key, start=start, end=end)
+    return TimeWalk((listing.c.key, key), listing.c.decide_time, listing.c.transaction_id, start=start, end=end)
 
 
 def _conditions(wanted: TransactionFilter) -> list[ColumnElement[bool]]:

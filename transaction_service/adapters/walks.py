@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Tuple, select, tuple_
 
 from service_kit.pages import refused
 from transaction_service.adapters.history import seq_before
@@ -20,12 +20,23 @@ LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 """Not before any id."""
 
 
+EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
+LATEST: Final = datetime.max.replace(tzinfo=UTC)
+
+Key = tuple[ColumnElement[Any], str]
+"""A column and the value that is wanted in it."""
+
+
 class TimeWalk:
-    """Along an index whose last columns are a time and an id. The conditions are on the columns before them, or are
-    those of the index itself where it is a partial one."""
+    """Along an index whose columns are a key, a time and an id, or without a key.
+
+    Its range is written as one comparison of all columns, and so is its order. With `key = value` PostgreSQL might take
+    an index by time instead, hoping to meet the value soon: where that is old or rare it would walk all there is.
+    """
 
     def __init__(
         self,
+        key: Key | None,
         time: ColumnElement[datetime],
         id_: ColumnElement[str],
         *conditions: ColumnElement[bool],
@@ -33,25 +44,30 @@ class TimeWalk:
         end: datetime | None = None,
         newest_first: bool = True,
     ) -> None:
-        """The time range is [start, end)."""
+        """`conditions`: those of the index itself, where it is a partial one. The time range is [start, end)."""
+        columns: list[ColumnElement[Any]] = [time, id_] if key is None else [key[0], time, id_]
+        self._value = [] if key is None else [key[1]]
+        self._place = tuple_(*columns)
         self._newest_first = newest_first
-        self._place = tuple_(time, id_)
-        order = (time.desc(), id_.desc()) if newest_first else (time, id_)
-        self._query = select(time, id_).where(*conditions).order_by(*order)
-        if start is not None:
-            self._query = self._query.where(time >= start)
-        if end is not None:
-            self._query = self._query.where(time < end)
+        self._query = (
+            select(time, id_)
+            .where(*conditions, self._place >= self._at(start or EARLIEST, FIRST_ID))
+            .where(self._place < self._at(end or LATEST, FIRST_ID))
+            .order_by(*[column.desc() if newest_first else column for column in columns])
+        )
 
     def steps(self, connection: Connection, after: Position | None, limit: int) -> list[Step]:
         query = self._query.limit(limit)
         if after is not None:
-            place = tuple_(*_time_and_id(after))
+            place = self._at(*_time_and_id(after))
             query = query.where(self._place < place if self._newest_first else self._place > place)
         return [Step(time, id_, [_written(time), id_]) for time, id_ in connection.execute(query)]
 
     def before(self, first: Step) -> Position:
         return [_written(first.time), LAST_ID if self._newest_first else FIRST_ID]
+
+    def _at(self, time: datetime, id_: str) -> Tuple:
+        return tuple_(*self._value, time, id_)
 
 
 class EntryWalk:
