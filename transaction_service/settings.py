@@ -33,7 +33,7 @@ class TransactionSettings(ServiceSettings):
     dispatch_seconds: float = Field(
         default=0.2,
         ge=0.01,
-        le=60,
+        le=5,
         description="How often to look for ASYNC transfers that are due, besides at once when this worker took one",
     )
     sweep_seconds: float = Field(default=1, ge=0.01, le=60, description="How often to look for holds that have expired")
