@@ -6,9 +6,10 @@ from uuid import UUID
 
 import pytest
 
-from tests.kit.builders import transfer
-from transaction_service.domain.identity import account_id, derived_id, transaction_id
+from tests.kit.builders import NOON, transfer
+from transaction_service.domain.identity import account_id, derived_id, label_id, transaction_id
 from transaction_service.domain.movement import Movement, TransactionKind, movement
+from transaction_service.domain.terms import Fee, Posting, Terms
 
 
 def test_ids_stay_what_they_are() -> None:
@@ -18,6 +19,7 @@ def test_ids_stay_what_they_are() -> None:
     assert account_id("wallets/alice") == "66c779ec-6de3-24c8-b320-faa487d588f9"
     assert account_id("system/cash-usd") == "de7ffa81-78fb-2c95-5572-a39045d799dd"
     assert transaction_id("local", "order-1") == "084791dc-20d0-1477-b7ed-334cd8e4958e"
+    assert label_id("trip", "7") == "a28efd55-a17e-f187-f3e5-532f32c8b75d"
     assert transaction_id("local", "Zahlung ü") == "4cf18e8f-8e99-f31c-e9e9-60aecdd4de26"
 
 
@@ -26,6 +28,8 @@ def test_fingerprints_stay_what_they_are() -> None:
         "alice", "bob", 2500, "r", description="rent", external_reference="inv-7", labels={"b": "2", "a": "1"}
     )
     assert made.fingerprint == "f2c46819-858a-063a-d307-4570f216c5f7"
+    priced = transfer("alice", "bob", 2500, "r", terms=Terms(fee=Fee(5, "wallets/x", included=False)), hold="h")
+    assert priced.fingerprint == "b19785f8-25c0-5251-5141-2aca0c97235f"
 
 
 def test_ids_are_uuids_as_postgresql_writes_them() -> None:
@@ -98,6 +102,19 @@ def asked(**changed: Any) -> Movement:  # noqa: ANN401 - any of the arguments
         {"labels": {"k": "w", "l": "v"}},
         {"labels": {"k": "v", "l": "w", "m": ""}},
         {"labels": {"v": "k", "l": "w"}},
+        {"terms": Terms(fee=Fee(1, "wallets/c", included=False))},
+        {"terms": Terms(fee=Fee(1, "wallets/c", included=True))},
+        {"terms": Terms(postings=(Posting("wallets/a", 1, "USD"),))},
+        {"terms": Terms(expected_version=0)},
+        {"terms": Terms(minimum_after=0)},
+        {"terms": Terms(deferred=True)},
+        {"terms": Terms(deferred=True, execute_time=NOON)},
+        {"terms": Terms(expire_time=NOON)},
+        {"terms": Terms(ttl_microseconds=1)},
+        {"terms": Terms(final=True)},
+        {"hold": "h"},
+        {"reverses": "h"},
+        {"labels": {"terms": "{}", "hold": "", "reverses": ""}},
     ],
 )
 def test_whatever_makes_it_another_request_changes_the_fingerprint_and_not_the_id(changed: dict[str, Any]) -> None:
@@ -109,6 +126,18 @@ def test_whatever_makes_it_another_request_changes_the_fingerprint_and_not_the_i
 @pytest.mark.parametrize("changed", [{"trace_id": "u"}, {"labels": {"l": "w", "k": "v"}}])
 def test_a_retry_is_the_same_request(changed: dict[str, Any]) -> None:
     assert (asked(**changed).id, asked(**changed).fingerprint) == (asked().id, asked().fingerprint)
+
+
+def test_labels_are_never_mistaken_for_terms() -> None:
+    """Though a label may have such a name."""
+    terms, alike = Terms(final=True), {"terms": '{"final": true}', "hold": "h", "reverses": "r"}
+    all_asked = [
+        asked(labels=None, terms=terms, hold="h", reverses="r"),
+        asked(labels=alike),
+        asked(labels=alike, terms=terms, hold="h", reverses="r"),
+        asked(labels={"terms": '{"final": true}'}, hold="h", reverses="r"),
+    ]
+    assert len({made.fingerprint for made in all_asked}) == len(all_asked)
 
 
 @pytest.mark.parametrize("changed", [{"principal": "shop"}, {"request_id": "s"}])

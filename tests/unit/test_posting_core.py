@@ -1,14 +1,14 @@
 """What the core answers: the table of attempts, the order of precedence, the same request again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from itertools import combinations
 from typing import Any
 
 import pytest
 
 from tests.kit.builders import NOON, account, amounts, book, cash_account, code, deposit, told, transfer, withdrawal
+from tests.kit.tables import pairs, rows
 from transaction_service.domain.account import (
     INT64_MAX,
     INT64_MIN,
@@ -23,7 +23,15 @@ from transaction_service.domain.account import (
 from transaction_service.domain.book import Book, check_group
 from transaction_service.domain.failure import Reason
 from transaction_service.domain.ledger import decide
-from transaction_service.domain.movement import Movement, Outcome, Refused, Transaction, TransactionState
+from transaction_service.domain.movement import (
+    Movement,
+    Outcome,
+    Refused,
+    Transaction,
+    TransactionKind,
+    TransactionState,
+)
+from transaction_service.domain.terms import PLAIN, Terms
 
 # One row an attempt; all of them one after the other on the same accounts. A key that stands twice is a key used twice.
 ATTEMPTS = """
@@ -89,25 +97,24 @@ def standing() -> list[Account]:
 
 
 def attempts() -> Iterator[tuple[Movement, str]]:
-    for line in ATTEMPTS.strip().splitlines()[1:]:
-        key, source, destination, amount, currency, expected = line.split()
+    for key, source, destination, amount, currency, expected in rows(ATTEMPTS):
         yield transfer(source, destination, int(amount), f"key-{key}", currency=currency), expected
 
 
 @pytest.mark.parametrize("group_size", [1, 2, 7, 1000])
 def test_every_attempt_of_the_table_gets_its_code(group_size: int) -> None:
     """However the attempts fall into groups."""
-    rows = list(attempts())
+    table = list(attempts())
     accounts = {a.name: a for a in standing()}
     known: dict[str, Transaction] = {}
     answered: list[str] = []
-    for start in range(0, len(rows), group_size):
+    for start in range(0, len(table), group_size):
         group = Book(accounts, dict(known), NOON)
         before = amounts(accounts.values())
-        answered += [code(decide(group, movement)) for movement, _ in rows[start : start + group_size]]
+        answered += [code(decide(group, movement)) for movement, _ in table[start : start + group_size]]
         check_group(group, before, {})
         known |= group.decided
-    assert answered == [expected for _, expected in rows]
+    assert answered == [expected for _, expected in table]
 
 
 def test_the_table_leaves_out_only_what_tests_of_its_own_have() -> None:
@@ -116,6 +123,9 @@ def test_the_table_leaves_out_only_what_tests_of_its_own_have() -> None:
         Reason.TRANSACTION_LIMIT_EXCEEDED,
         Reason.HOURLY_COUNT_EXCEEDED,
         Reason.DAILY_LIMIT_EXCEEDED,
+        Reason.EXPIRE_TIME_PASSED,
+        Reason.VERSION_MISMATCH,
+        Reason.BALANCE_BELOW_MINIMUM,
     }
     assert {expected for _, expected in attempts()} == {
         "POSTED",
@@ -124,9 +134,10 @@ def test_the_table_leaves_out_only_what_tests_of_its_own_have() -> None:
 
 
 class Situation:
-    """A transfer of 10 that would be posted, until flaws are added."""
+    """A transfer or a hold of 10 that would be posted, until flaws are added."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: TransactionKind = TransactionKind.HOLD) -> None:
+        self.kind, self.terms = kind, Terms()
         self.source = account("alice", 100)
         self.destination = account("bob", 100)
         self.missing: set[str] = set()
@@ -137,7 +148,8 @@ class Situation:
         self.source.limits = replace(self.source.limits, **limits)
 
     def answer(self) -> str:
-        movement = transfer("alice", amount=10, request_id="the key", **self.asked)
+        terms = PLAIN if self.terms == PLAIN else self.terms
+        movement = transfer("alice", amount=10, request_id="the key", kind=self.kind, terms=terms, **self.asked)
         accounts = [a for a in (self.source, self.destination) if a.name not in self.missing]
         return code(decide(book(accounts, self.known), movement))
 
@@ -145,6 +157,18 @@ class Situation:
 def _used_key(it: Situation) -> None:
     other = transfer("alice", "bob", 999, "the key")
     it.known = [Transaction(other, TransactionState.POSTED, NOON, NOON)]
+
+
+def _too_late(it: Situation) -> None:
+    it.terms = it.terms._replace(expire_time=NOON)
+
+
+def _other_version(it: Situation) -> None:
+    it.terms = it.terms._replace(expected_version=7)
+
+
+def _high_minimum(it: Situation) -> None:
+    it.terms = it.terms._replace(minimum_after=INT64_MAX)
 
 
 def _used_hour(it: Situation) -> None:
@@ -155,6 +179,7 @@ def _used_hour(it: Situation) -> None:
 FLAWS: dict[Reason, Callable[[Situation], object]] = {
     Reason.SAME_WALLET: lambda it: it.asked.update(destination="wallets/alice"),
     Reason.REQUEST_ID_REUSED: _used_key,
+    Reason.EXPIRE_TIME_PASSED: _too_late,
     Reason.SOURCE_NOT_FOUND: lambda it: it.missing.add("wallets/alice"),
     Reason.DESTINATION_NOT_FOUND: lambda it: it.missing.add("wallets/bob"),
     Reason.NOT_A_PROVIDER: lambda it: it.asked.update(provider="wallets/alice"),
@@ -162,10 +187,12 @@ FLAWS: dict[Reason, Callable[[Situation], object]] = {
     Reason.SOURCE_CLOSED: lambda it: setattr(it.source, "state", AccountState.CLOSED),
     Reason.SOURCE_FROZEN: lambda it: setattr(it.source, "state", AccountState.FROZEN),
     Reason.DESTINATION_CLOSED: lambda it: setattr(it.destination, "state", AccountState.CLOSED),
+    Reason.VERSION_MISMATCH: _other_version,
     Reason.TRANSACTION_LIMIT_EXCEEDED: lambda it: it.limit(per_transaction=9),
     Reason.HOURLY_COUNT_EXCEEDED: _used_hour,
     Reason.DAILY_LIMIT_EXCEEDED: lambda it: it.limit(per_day=9),
     Reason.INSUFFICIENT_FUNDS: lambda it: setattr(it.source, "balance", 9),
+    Reason.BALANCE_BELOW_MINIMUM: _high_minimum,
     Reason.BALANCE_OVERFLOW: lambda it: setattr(it.destination, "balance", INT64_MAX),
 }
 PRECEDENCE = list(FLAWS)
@@ -175,24 +202,30 @@ def test_the_flaws_stand_in_the_order_that_the_reasons_document() -> None:
     assert [reason for reason in Reason if reason in FLAWS] == PRECEDENCE
 
 
-def test_without_a_flaw_it_is_posted() -> None:
-    assert Situation().answer() == "POSTED"
+KINDS = [TransactionKind.TRANSFER, TransactionKind.HOLD]
 
 
-@pytest.mark.parametrize("reason", PRECEDENCE)
-def test_a_flaw_is_named(reason: Reason) -> None:
-    it = Situation()
-    FLAWS[reason](it)
-    assert it.answer() == reason.value
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_a_flaw_it_is_posted(kind: TransactionKind) -> None:
+    assert Situation(kind).answer() == "POSTED"
 
 
-@pytest.mark.parametrize(("earlier", "later"), list(combinations(PRECEDENCE, 2)))
-def test_of_two_flaws_the_earlier_is_named(earlier: Reason, later: Reason) -> None:
-    it = Situation()
+OF_HOLDS_ONLY = Reason.EXPIRE_TIME_PASSED
+FLAWED = [
+    (kind, flaws)
+    for kind in KINDS
+    for flaws in [*[(reason,) for reason in FLAWS], *pairs(FLAWS)]
+    if kind is TransactionKind.HOLD or OF_HOLDS_ONLY not in flaws
+]
+
+
+@pytest.mark.parametrize(("kind", "flaws"), FLAWED)
+def test_of_its_flaws_the_earliest_is_told(kind: TransactionKind, flaws: Sequence[Reason]) -> None:
+    it = Situation(kind)
     # An account has one state: the earlier flaw comes last, so that it stands.
-    FLAWS[later](it)
-    FLAWS[earlier](it)
-    assert it.answer() == earlier.value
+    for reason in reversed(flaws):
+        FLAWS[reason](it)
+    assert it.answer() == flaws[0].value
 
 
 @pytest.mark.parametrize("first", range(len(PRECEDENCE)))

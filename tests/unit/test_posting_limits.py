@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from tests.kit.builders import NOON, account, book, code, told, transfer
+from tests.kit.tables import rows
 from transaction_service.domain.account import INT64_MAX, Account, Limits, Usage, day_ends, day_of, hour_ends, hour_of
 from transaction_service.domain.ledger import decide
 
@@ -44,9 +45,9 @@ def _try(source: Account, amount: int, now: datetime) -> str:
 
 def test_every_attempt_of_the_table_gets_its_code() -> None:
     alice = account("alice", 10_000, limits=CAPPED)
-    rows = [line.split() for line in ATTEMPTS.strip().splitlines()[1:]]
-    answered = [_try(alice, int(amount), _at(day, time)) for day, time, amount, _ in rows]
-    assert answered == [expected for *_, expected in rows]
+    attempts = list(rows(ATTEMPTS))
+    answered = [_try(alice, int(amount), _at(day, time)) for day, time, amount, _ in attempts]
+    assert answered == [expected for *_, expected in attempts]
 
 
 @pytest.mark.parametrize(
