@@ -25,11 +25,7 @@ from tests.kit.wallets import asynchronous
 
 OPEN, CAPTURED, RELEASED = HoldState.HOLD_STATE_OPEN, HoldState.HOLD_STATE_CAPTURED, HoldState.HOLD_STATE_RELEASED
 EXPIRED = HoldState.HOLD_STATE_EXPIRED
-ACCOUNT_OPEN, FROZEN, CLOSED = (
-    AccountState.ACCOUNT_STATE_OPEN,
-    AccountState.ACCOUNT_STATE_FROZEN,
-    AccountState.ACCOUNT_STATE_CLOSED,
-)
+FROZEN, CLOSED = AccountState.ACCOUNT_STATE_FROZEN, AccountState.ACCOUNT_STATE_CLOSED
 AT_ONCE = Duration(nanos=1_000)
 """A hold of one microsecond is over before anybody can do something with it."""
 UNKNOWN = "holds/00000000-0000-0000-0000-000000000000"
@@ -250,7 +246,7 @@ async def test_a_frozen_wallet_reserves_and_pays_nothing_and_can_be_released(tar
         assert (await failed(client.place_hold(alice, bob, 1))).reason == "SOURCE_FROZEN"
         assert (await failed(client.capture(hold.name, 10))).reason == "SOURCE_FROZEN"
         assert parts((await client.release(other.name)).hold) == (RELEASED, 10, 0, 10)
-        await client.set_state(alice, ACCOUNT_OPEN, 3)
+        await client.set_state(alice, AccountState.ACCOUNT_STATE_OPEN, 3)
         assert parts((await client.capture(hold.name, 10)).hold) == (OPEN, 60, 10, 0)
 
 
