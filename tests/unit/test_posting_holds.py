@@ -1,6 +1,6 @@
 """Holds: placed, captured in parts, released, expired, and what each attempt after their end is told."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -20,10 +20,10 @@ from tests.kit.builders import (
     transfer,
     wallet,
 )
-from tests.kit.tables import pairs, rows
-from transaction_service.domain.account import INT64_MAX, Account, AccountState, Limits, Usage, day_of, hour_of
+from tests.kit.one_by_one import OneByOne
+from tests.kit.tables import rows
+from transaction_service.domain.account import INT64_MAX, AccountState, Limits, Usage, day_of, hour_of
 from transaction_service.domain.book import check_group
-from transaction_service.domain.failure import Reason
 from transaction_service.domain.hold import TTL_DEFAULT, Hold, HoldState
 from transaction_service.domain.ledger import decide
 from transaction_service.domain.movement import (
@@ -93,26 +93,8 @@ ATTEMPTS = """
 """
 
 
-class Ledger:
-    """What the rows of a table leave behind, one group a row."""
-
-    def __init__(self, *accounts: Account) -> None:
-        self.accounts = {a.name: a for a in accounts}
-        self.known: dict[str, Transaction] = {}
-        self.holds: dict[str, Hold] = {}
-
-    def decide(self, asked: Movement, now: datetime = NOON) -> object:
-        group = book(list(self.accounts.values()), list(self.known.values()), now, list(self.holds.values()))
-        before = amounts(self.accounts.values())
-        answer = decide(group, asked)
-        check_group(group, before, self.holds)
-        self.known |= group.decided
-        self.holds |= group.changed_holds
-        return answer
-
-
 def test_every_attempt_of_the_table_gets_its_code_and_leaves_what_it_says() -> None:
-    ledger = Ledger(account("alice", 100), account("bob"))
+    ledger = OneByOne(account("alice", 100), account("bob"))
     placed: dict[str, Movement] = {}
     for minute, key, what, name, amount, expected, available, held, bob, shown in rows(ATTEMPTS):
         number = int(amount) if amount.isdigit() else 0
@@ -167,7 +149,7 @@ def test_a_hold_is_what_was_asked_for_and_moves_nothing() -> None:
 
 
 def test_a_capture_is_posted_like_a_transfer() -> None:
-    ledger, asked = Ledger(account("alice", 100), account("bob")), placing(amount=30)
+    ledger, asked = OneByOne(account("alice", 100), account("bob")), placing(amount=30)
     ledger.decide(asked)
     captured = capture(asked, 12, description="first part")
     answer = ledger.decide(captured)
@@ -213,7 +195,7 @@ MICROSECOND = timedelta(microseconds=1)
 def test_at_the_very_instant_it_has_expired(
     command: Callable[[Movement], Movement], after: timedelta, expected: str
 ) -> None:
-    ledger, asked = Ledger(account("alice", 100), account("bob")), placing(ttl=timedelta(minutes=1))
+    ledger, asked = OneByOne(account("alice", 100), account("bob")), placing(ttl=timedelta(minutes=1))
     ledger.decide(asked)
     answer = ledger.decide(command(asked), NOON + after)
     assert code(answer) == expected
@@ -230,7 +212,7 @@ def test_at_the_very_instant_it_has_expired(
 def test_what_is_recorded_of_all_that_is_left_is_all_that_was_left(
     command: Callable[[Movement], Movement], amount: int
 ) -> None:
-    ledger, asked = Ledger(account("alice", 100), account("bob")), placing(amount=30)
+    ledger, asked = OneByOne(account("alice", 100), account("bob")), placing(amount=30)
     ledger.decide(asked)
     ledger.decide(capture(asked, 12))
     done = command(asked)
@@ -244,7 +226,7 @@ def test_what_is_recorded_of_all_that_is_left_is_all_that_was_left(
 
 
 def test_an_expiry_that_comes_too_late_is_nobodys_attempt() -> None:
-    ledger, asked = Ledger(account("alice", 100), account("bob")), placing(amount=30)
+    ledger, asked = OneByOne(account("alice", 100), account("bob")), placing(amount=30)
     ledger.decide(asked)
     ledger.decide(release(asked))
     known = dict(ledger.known)
@@ -255,7 +237,7 @@ def test_an_expiry_that_comes_too_late_is_nobodys_attempt() -> None:
 
 
 def test_a_capture_above_what_is_left_tells_what_is_left() -> None:
-    ledger, asked = Ledger(account("alice", 100), account("bob")), placing(amount=30)
+    ledger, asked = OneByOne(account("alice", 100), account("bob")), placing(amount=30)
     ledger.decide(asked)
     answer = ledger.decide(capture(asked, 31))
     assert isinstance(answer, Outcome)
@@ -294,7 +276,7 @@ def test_no_more_is_held_than_int64_can_tell() -> None:
 
 def test_a_hold_counts_against_limits_when_it_is_placed_and_not_again() -> None:
     alice = account("alice", 100, limits=Limits(per_transaction=30, per_day=50, debits_per_hour=2))
-    ledger, asked = Ledger(alice, account("bob")), placing(amount=30)
+    ledger, asked = OneByOne(alice, account("bob")), placing(amount=30)
     assert code(ledger.decide(placing(amount=31))) == "TRANSACTION_LIMIT_EXCEEDED"
     assert code(ledger.decide(asked)) == "POSTED"
     used = Usage(day_of(NOON, "UTC"), 30, hour_of(NOON), 1)
@@ -309,7 +291,7 @@ def test_a_hold_counts_against_limits_when_it_is_placed_and_not_again() -> None:
 
 def test_limits_that_were_lowered_do_not_bind_a_capture() -> None:
     alice = account("alice", 100)
-    ledger, asked = Ledger(alice, account("bob")), placing(amount=30)
+    ledger, asked = OneByOne(alice, account("bob")), placing(amount=30)
     ledger.decide(asked)
     alice.limits = Limits(per_transaction=1, per_day=1, debits_per_hour=1)
     assert code(ledger.decide(capture(asked))) == "POSTED"
@@ -317,7 +299,7 @@ def test_limits_that_were_lowered_do_not_bind_a_capture() -> None:
 
 def test_a_frozen_wallet_keeps_its_holds_and_may_let_them_go() -> None:
     alice = account("alice", 100)
-    ledger, asked = Ledger(alice, account("bob")), placing(amount=30)
+    ledger, asked = OneByOne(alice, account("bob")), placing(amount=30)
     ledger.decide(asked)
     alice.state = AccountState.FROZEN
     assert code(ledger.decide(placing(amount=1))) == "SOURCE_FROZEN"
@@ -325,92 +307,6 @@ def test_a_frozen_wallet_keeps_its_holds_and_may_let_them_go() -> None:
     assert (alice.balance, alice.held) == (100, 30)
     assert code(ledger.decide(release(asked))) == "POSTED"
     assert alice.held == 0
-
-
-class Situation:
-    """A capture of 10 of a hold of 30 that would be posted, until flaws are added."""
-
-    def __init__(self) -> None:
-        self.source, self.destination = account("alice", 100), account("bob", 100)
-        self.ledger, self.placed = Ledger(self.source, self.destination), placing(amount=30)
-        self.ledger.decide(self.placed)
-        self.asked = capture(self.placed, 10, "the key")
-
-    def end(self, state: HoldState) -> None:
-        hold = self.ledger.holds[self.placed.id]
-        self.ledger.holds[hold.id] = hold._replace(state=state)
-
-    def answer(self) -> str:
-        return code(self.ledger.decide(self.asked))
-
-
-def _used_key(it: Situation) -> None:
-    it.ledger.decide(transfer("bob", "alice", 1, "the key"))
-
-
-def _gone(it: Situation) -> None:
-    it.ledger.holds.clear()
-
-
-def _above(it: Situation) -> None:
-    it.asked = it.asked._replace(amount=31)
-
-
-def _euros(it: Situation) -> None:
-    it.asked = it.asked._replace(currency="EUR")
-
-
-FLAWS: dict[Reason, Callable[[Situation], object]] = {
-    Reason.REQUEST_ID_REUSED: _used_key,
-    Reason.HOLD_NOT_FOUND: _gone,
-    Reason.HOLD_CAPTURED: lambda it: it.end(HoldState.CAPTURED),
-    Reason.CURRENCY_MISMATCH: _euros,
-    Reason.CAPTURE_ABOVE_HOLD: _above,
-    Reason.SOURCE_CLOSED: lambda it: setattr(it.source, "state", AccountState.CLOSED),
-    Reason.SOURCE_FROZEN: lambda it: setattr(it.source, "state", AccountState.FROZEN),
-    Reason.DESTINATION_CLOSED: lambda it: setattr(it.destination, "state", AccountState.CLOSED),
-    Reason.BALANCE_OVERFLOW: lambda it: setattr(it.destination, "balance", INT64_MAX),
-}
-
-
-def test_the_flaws_stand_in_the_order_that_the_reasons_document() -> None:
-    assert [reason for reason in Reason if reason in FLAWS] == list(FLAWS)
-
-
-@pytest.mark.parametrize("flaws", [*[(reason,) for reason in FLAWS], *pairs(FLAWS)])
-def test_of_the_flaws_of_a_capture_the_earliest_is_told(flaws: Sequence[Reason]) -> None:
-    it = Situation()
-    for reason in reversed(flaws):
-        FLAWS[reason](it)
-    assert it.answer() == flaws[0].value
-
-
-def test_a_hold_within_itself_is_none() -> None:
-    group = book([account("alice", 100)])
-    assert code(decide(group, placing("alice", "alice"))) == "SAME_WALLET"
-    assert group.decided == {}
-
-
-@pytest.mark.parametrize(
-    ("asked", "expected"),
-    [
-        (placing("ghost", "bob"), "SOURCE_NOT_FOUND"),
-        (placing("alice", "ghost"), "DESTINATION_NOT_FOUND"),
-        (placing("alice", "bob", currency="EUR"), "CURRENCY_MISMATCH"),
-        (placing("closed", "bob"), "SOURCE_CLOSED"),
-        (placing("alice", "closed"), "DESTINATION_CLOSED"),
-        (placing("alice", "full"), "BALANCE_OVERFLOW"),
-        (placing("alice", "bob", 101), "INSUFFICIENT_FUNDS"),
-        (placing("alice", "bob", 100), "POSTED"),
-    ],
-)
-def test_a_hold_is_placed_only_where_a_transfer_would_be_posted(asked: Movement, expected: str) -> None:
-    accounts = [account("alice", 100), account("bob"), account("closed", state=AccountState.CLOSED)]
-    group = book([*accounts, account("full", INT64_MAX)])
-    answer = decide(group, asked)
-    assert code(answer) == expected
-    assert isinstance(answer, Outcome)
-    assert (answer.hold is not None, bool(group.holds)) == (expected == "POSTED",) * 2
 
 
 def test_a_hold_s_amount_is_taken_in_full_by_its_postings() -> None:
