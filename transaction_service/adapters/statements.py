@@ -72,16 +72,31 @@ WHERE reverses = ANY($1) AND reverses IS NOT NULL AND state = 1 GROUP BY reverse
 """
 
 # In the order of the ids, so that two groups that race for the same new keys wait in one direction only.
-INSERT_TRANSACTIONS: Final = f"""
-PREPARE posting_transactions(uuid[], smallint[], smallint[], text[], text[], bigint[], text[], text[], text[], jsonb[],
-    text[], text[], text[], uuid[], text[], jsonb[], timestamptz, jsonb[], uuid[], uuid[]) AS
-INSERT INTO transactions.transaction ({TRANSACTION_COLUMNS})
-SELECT id, kind, state, source, destination, amount, currency, description, external_reference, labels, principal,
-    request_id, trace_id, fingerprint, failure_reason, failure_metadata, $17, $17, terms, hold, reverses
-FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $18, $19, $20) AS new(id, kind,
-    state, source, destination, amount, currency, description, external_reference, labels, principal, request_id,
-    trace_id, fingerprint, failure_reason, failure_metadata, terms, hold, reverses)
-"""  # noqa: S608 - as above
+INSERT_TRANSACTIONS: Final = """
+PREPARE posting_transactions(uuid[], smallint[], text[], text[], bigint[], text[], text[], text[], text[], text[],
+    text[], uuid[], timestamptz, smallint[], jsonb[], text[], jsonb[], jsonb[], uuid[], uuid[]) AS
+INSERT INTO transactions.transaction (id, kind, source, destination, amount, currency, description, external_reference,
+    principal, request_id, trace_id, fingerprint, create_time, decide_time, state, labels, failure_reason,
+    failure_metadata, terms, hold, reverses)
+SELECT id, kind, source, destination, amount, currency, description, external_reference, principal, request_id,
+    trace_id, fingerprint, $13, $13, state, labels, failure_reason, failure_metadata, terms, hold, reverses
+FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $14, $15, $16, $17, $18, $19, $20) AS new(id, kind,
+    source, destination, amount, currency, description, external_reference, principal, request_id, trace_id,
+    fingerprint, state, labels, failure_reason, failure_metadata, terms, hold, reverses)
+"""
+
+# As INSERT_TRANSACTIONS, for the usual ones: POSTED, without labels, terms, hold and reversal. Without eight arrays that
+# say the same for all, PostgreSQL takes a tenth less for a transfer.
+INSERT_USUAL_TRANSACTIONS: Final = """
+PREPARE posting_usual_transactions(uuid[], smallint[], text[], text[], bigint[], text[], text[], text[], text[], text[],
+    text[], uuid[], timestamptz) AS
+INSERT INTO transactions.transaction (id, kind, state, source, destination, amount, currency, description,
+    external_reference, labels, principal, request_id, trace_id, fingerprint, create_time, decide_time)
+SELECT id, kind, 1, source, destination, amount, currency, description, external_reference, '{}', principal, request_id,
+    trace_id, fingerprint, $13, $13
+FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) AS new(id, kind, source, destination, amount, currency,
+    description, external_reference, principal, request_id, trace_id, fingerprint)
+"""
 
 # What was PENDING. Its row in `pending` is locked by this very transaction. Index: primary key.
 UPDATE_TRANSACTIONS: Final = """
@@ -171,6 +186,7 @@ PREPARED: Final = (
     HOLDS,
     REVERSED,
     INSERT_TRANSACTIONS,
+    INSERT_USUAL_TRANSACTIONS,
     UPDATE_TRANSACTIONS,
     INSERT_PENDING,
     DELETE_PENDING,
@@ -202,6 +218,7 @@ def _execute(name: str, values: int) -> str:
 
 
 WRITE_TRANSACTIONS: Final = _execute("transactions", 20)
+WRITE_USUAL_TRANSACTIONS: Final = _execute("usual_transactions", 13)
 WRITE_SETTLED: Final = _execute("settled", 5)
 WRITE_PENDING: Final = _execute("pend", 2)
 WRITE_UNPENDING: Final = _execute("unpend", 1)
