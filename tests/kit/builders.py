@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from transaction_service.domain.account import Account, AccountKind, AccountState, Limits, cash, system_account
+from transaction_service.domain.account import Account, AccountKind, AccountState, Limits, cash, fees, system_account
 from transaction_service.domain.book import Amounts, Book, Reversed
 from transaction_service.domain.failure import Failure
 from transaction_service.domain.hold import EXPIRY_PRINCIPAL, Hold
@@ -17,7 +17,7 @@ from transaction_service.domain.terms import Fee, Posting, Terms
 
 NOON = datetime(2026, 3, 4, 12, 30, 15, 250_000, tzinfo=UTC)
 POSTED = "POSTED"
-FEES = "system/fees-usd"
+FEES = fees("USD")
 
 _numbers = count(1)
 

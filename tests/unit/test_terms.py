@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from tests.kit.builders import account, capture, compound, fee, placing, release, reversal, transfer, wallet
 from transaction_service.domain.account import INT64_MAX, INT64_MIN
-from transaction_service.domain.movement import Movement, TransactionKind, accounts_of, postings_of
+from transaction_service.domain.movement import (
+    Movement,
+    Transaction,
+    TransactionKind,
+    TransactionState,
+    accounts_of,
+    postings_of,
+)
 from transaction_service.domain.reversal import reversal_terms
 from transaction_service.domain.terms import PLAIN, Fee, Posting, Terms, read, written
 
@@ -125,6 +132,14 @@ def test_a_reversal_carries_along_postings_that_are_others_than_source_to_destin
 ) -> None:
     assert bool(reversal_terms(original).postings) == carried
     assert carried or reversal_terms(original) is PLAIN
+
+
+@pytest.mark.parametrize("state", list(TransactionState))
+@pytest.mark.parametrize("kind", list(TransactionKind))
+def test_only_what_is_posted_and_moves_money_has_entries(kind: TransactionKind, state: TransactionState) -> None:
+    moves = kind.name not in ("HOLD", "RELEASE", "EXPIRY")
+    transaction = Transaction(transfer(kind=kind), state, NOON, NOON)
+    assert transaction.has_entries == (moves and state.name == "POSTED")
 
 
 def test_a_hold_has_the_id_of_its_transaction_and_nothing_else_has_one_unless_told() -> None:
