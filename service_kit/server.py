@@ -7,7 +7,7 @@ elsewhere; take no new call and let the running ones end; end the background wor
 import asyncio
 import gc
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -44,18 +44,24 @@ SERVER_OPTIONS: Final[Sequence[tuple[str, int]]] = (
 )
 
 
+PROBE: Final = f"{health.SERVICE_NAME}/Check"
+"""Whoever asks whether the service lives does not wait behind a crowd."""
+
+
 @dataclass(frozen=True, slots=True)
 class Application:
     """What a service's bootstrap gives to be served.
 
     `servicers`: full service name to what registers it. `check` raises when the service cannot work. `background` runs
-    beside the calls and is cancelled at the end. `close` ends accepted work and frees resources.
+    beside the calls and is cancelled at the end. `close` ends accepted work and frees resources. `crowds`: the methods,
+    as `package.Service/Method`, that come in crowds; see `Lines`. None: any may.
     """
 
     servicers: dict[str, Callable[[grpc.aio.Server], None]]
     check: Callable[[], Awaitable[None]]
     background: Sequence[Callable[[], Coroutine[Any, Any, None]]]
     close: Callable[[], Awaitable[None]]
+    crowds: frozenset[str] | None = None
 
 
 async def serve(application: Application, settings: ServiceSettings) -> None:
@@ -116,10 +122,12 @@ async def _first(stopping: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -
 def _register(
     server: grpc.aio.Server, application: Application, readiness: Readiness, *, with_reflection: bool
 ) -> None:
-    by_name: Any = _ByName(server)
+    lines: Any = server if application.crowds is None else Lines(server, application.crowds | {PROBE})
     for register in application.servicers.values():
-        register(by_name)
-    health_pb2_grpc.add_HealthServicer_to_server(readiness.servicer, by_name)
+        register(lines)
+    health_pb2_grpc.add_HealthServicer_to_server(readiness.servicer, lines)
+    if isinstance(lines, Lines) and lines.missing:
+        raise ValueError(f"no such methods: {', '.join(sorted(lines.missing))}")
     if with_reflection:
         from grpc_reflection.v1alpha import reflection  # noqa: PLC0415 - memory that few processes need
 
@@ -127,15 +135,25 @@ def _register(
         reflection.enable_server_reflection(names, server)
 
 
-class _ByName:
-    """What generated code adds methods to, for a server that finds them by their names. Generated code registers each
-    method a second time, on its own: then gRPC's main loop waits for every method, and looks at all at every call."""
+class Lines:
+    """What generated code adds methods to, for a server in which the methods that come in crowds have a line each, in
+    which calls wait to be taken, and all others share one: nobody else waits behind a crowd.
 
-    def __init__(self, server: grpc.aio.Server) -> None:
-        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+    Left alone, generated code gives every method a line, and gRPC's main loop looks at every line at every call.
+    """
 
-    def add_registered_method_handlers(self, service: str, handlers: object) -> None:
-        """They are among the generic handlers."""
+    def __init__(self, server: grpc.aio.Server, crowds: Collection[str]) -> None:
+        self.missing = set(crowds)
+        self._server = server
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Of all methods: those without a line of their own are found by their names."""
+        self._server.add_generic_rpc_handlers(handlers)
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        crowded = {method: handler for method, handler in handlers.items() if f"{service}/{method}" in self.missing}
+        self._server.add_registered_method_handlers(service, crowded)
+        self.missing -= {f"{service}/{method}" for method in crowded}
 
 
 def _bind(server: grpc.aio.Server, address: str) -> None:
