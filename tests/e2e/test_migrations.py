@@ -4,6 +4,7 @@ import psycopg2
 import pytest
 
 from tests.kit.postgres import Database, migrate, run_migrations
+from transaction_service.domain.identity import account_id, label_id
 
 
 def execute(dsn: str, statement: str) -> None:
@@ -26,6 +27,47 @@ def test_down_to_nothing_and_up_again(database: Database) -> None:
             execute(database.owner_dsn, f"SELECT FROM {table}")
     migrate(database, "upgrade")
     migrate(database, "check")
+
+
+PENDING = """
+INSERT INTO transactions.transaction (id, kind, state, source, destination, amount, currency, description,
+    external_reference, labels, principal, request_id, trace_id, fingerprint, create_time, decide_time, terms)
+VALUES (gen_random_uuid(), 1, 3, 'wallets/a', 'wallets/b', 1, 'USD', '', '', '{}', 'p', 'r', '', gen_random_uuid(),
+    now(), now(), '{"deferred": true}')
+"""
+LABELLED = """
+INSERT INTO transactions.transaction (id, kind, state, source, destination, amount, currency, description,
+    external_reference, labels, principal, request_id, trace_id, fingerprint, failure_reason, create_time, post_time)
+SELECT gen_random_uuid(), 1, 2, 'wallets/a', 'wallets/b', 1, 'USD', '', '', jsonb_build_object('n', n::text), 'p',
+    n::text, '', gen_random_uuid(), 'SOURCE_NOT_FOUND', now(), NULL FROM generate_series(1, 2500) AS n
+"""
+
+
+def test_a_step_down_that_would_lose_a_pending_transfer_is_refused(database: Database) -> None:
+    execute(database.owner_dsn, PENDING)
+    try:
+        result = run_migrations(database, "downgrade", "--tree", "transaction", "0001")
+        assert result.returncode != 0
+        assert "they would be lost" in result.stderr
+        migrate(database, "check")
+    finally:
+        execute(database.owner_dsn, "DELETE FROM transactions.transaction")
+
+
+def test_what_was_there_before_is_listed_by_account_and_by_label(database: Database) -> None:
+    migrate(database, "downgrade", "--tree", "transaction", "0001")
+    execute(database.owner_dsn, LABELLED)
+    migrate(database, "upgrade", "--tree", "transaction")
+    connection = psycopg2.connect(database.owner_dsn)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT key::text, count(*) FROM transactions.listing GROUP BY key")
+            listed = dict(cursor.fetchall())
+            cursor.execute("TRUNCATE transactions.transaction, transactions.listing")
+    finally:
+        connection.close()
+    wallets = {account_id("wallets/a"): 2500, account_id("wallets/b"): 2500}
+    assert listed == wallets | {label_id("n", str(n)): 1 for n in range(1, 2501)}
 
 
 def test_one_step_down_needs_a_tree(database: Database) -> None:

@@ -136,6 +136,13 @@ def _create_hold() -> None:
         op.create_index(f"hold_open_{name}_idx", "hold", columns, schema=SCHEMA, postgresql_where=OPEN)
     op.execute(f"GRANT SELECT, INSERT ON {SCHEMA}.hold TO {ROLE}")
     op.execute(f"GRANT UPDATE (state, captured, released, claimed_until) ON {SCHEMA}.hold TO {ROLE}")
+    # What has ended is never changed.
+    op.execute(f"ALTER TABLE {SCHEMA}.hold ENABLE ROW LEVEL SECURITY")
+    op.execute(f"CREATE POLICY all_are_read ON {SCHEMA}.hold FOR SELECT TO {ROLE} USING (true)")
+    op.execute(f"CREATE POLICY all_are_added ON {SCHEMA}.hold FOR INSERT TO {ROLE} WITH CHECK (true)")
+    op.execute(
+        f"CREATE POLICY open_are_changed ON {SCHEMA}.hold FOR UPDATE TO {ROLE} USING (state = 1) WITH CHECK (true)"
+    )
 
 
 def _create_pending() -> None:
@@ -169,7 +176,7 @@ def _fill_listing() -> None:
         sa.text(
             f"SELECT id::text, decide_time, state, source, destination, labels FROM {SCHEMA}.transaction"  # noqa: S608 - our name
             " WHERE state <> 1 OR labels <> '{}'"
-        )
+        ).execution_options(stream_results=True)
     )
     listed = sa.text(f"INSERT INTO {SCHEMA}.listing VALUES (:key, :time, :id) ON CONFLICT DO NOTHING")  # noqa: S608 - as above
     for row in rows.partitions(1000):
@@ -192,8 +199,18 @@ def _derived(*parts: str) -> str:
 
 
 def downgrade() -> None:
-    """Fails where there is what the ledger before could not keep: PENDING or compound transactions."""
+    """Fails where there is what the ledger before could not keep: PENDING transactions, holds, fees and the like."""
     table = f"{SCHEMA}.transaction"
+    newer = op.get_bind().execute(
+        sa.text(
+            f"SELECT EXISTS (SELECT FROM {table} WHERE state = 3 OR kind > 3 OR terms IS NOT NULL)"  # noqa: S608 - our name
+            f" OR EXISTS (SELECT FROM {SCHEMA}.hold) OR EXISTS (SELECT FROM {SCHEMA}.pending)"
+        )
+    )
+    if newer.scalar_one():
+        raise RuntimeError(
+            "there are holds, pending transfers, fees, reversals or compound transactions; they would be lost"
+        )
     for policy in ("all_are_read", "all_are_added", "pending_are_decided"):
         op.execute(f"DROP POLICY {policy} ON {table}")
     op.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
