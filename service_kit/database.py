@@ -65,7 +65,8 @@ class Database:
                 "target_session_attrs": "read-write",
                 # At most half of the statement's own, or that always comes first and nobody is told of the lock.
                 "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={min(timeout_ms // 2, LOCK_TIMEOUT_MS)}"
-                f" -c idle_in_transaction_session_timeout={timeout_ms}",
+                # Python has no times after the year 9999, which it is earlier in the east.
+                f" -c idle_in_transaction_session_timeout={timeout_ms} -c timezone=UTC",
                 **keepalives(timeout_ms),
             },
         )

@@ -241,6 +241,7 @@ class Model:
                 # The first two are those of the source and of the destination.
                 (payer, paid, unit), (payee, received, _), *fee = moves
                 moves = [(payer, paid - before, unit), (payee, received + before, unit), *fee]
+                moves = [move for move in moves if move[1]]
         refusal = self._refusal(asked, moves, limited=False)
         if refusal is not None:
             return Stored(asked, refusal)
@@ -258,7 +259,8 @@ class Model:
             return "CURRENCY_MISMATCH"
         reversals = self._reversals(asked.reverses)
         left = original.received - sum(s.received for s in reversals)
-        if reversals and (compound or left == 0):
+        fee_is_left = len(original.moves) > 2 and all(s.asked.amount for s in reversals)
+        if reversals and (compound or (left == 0 and not fee_is_left)):
             return "ALREADY_REVERSED"
         return "REVERSAL_ABOVE_ORIGINAL" if asked.amount > left else ""
 

@@ -83,7 +83,10 @@ TABLES = [
     """
     # priced
     priced    30     POSTED                   94   100  0  6   0
-    priced    all    ALREADY_REVERSED         94   100  0  6   0
+    priced    1      REVERSAL_ABOVE_ORIGINAL  94   100  0  6   0
+    priced    all    POSTED                   100  100  0  0   0
+    priced    all    ALREADY_REVERSED         100  100  0  0   0
+    priced    1      ALREADY_REVERSED         100  100  0  0   0
     """,
     """
     # taken
@@ -197,7 +200,7 @@ def test_a_reversal_is_a_transaction_of_its_own_and_the_original_stays_as_it_was
     names = {a.id: a.name for a in group.accounts.values()}
     entered = [(names[e.account_id], e.amount) for e in group.entries if e.transaction_id == whole.id]
     assert sorted(entered) == [(FEES, -6), ("wallets/alice", 36), ("wallets/bob", -30)]
-    assert group.reversed == {original.id: Reversed(1, 30)}
+    assert group.reversed == {original.id: Reversed(1, 30, whole=True)}
 
 
 def test_a_part_is_recorded_as_two_postings_and_the_rest_as_what_it_moves() -> None:
@@ -209,7 +212,7 @@ def test_a_part_is_recorded_as_two_postings_and_the_rest_as_what_it_moves() -> N
     assert part.transaction.movement.terms == Terms()
     moved = [(account, amount) for account, amount, _ in rest.transaction.movement.terms.postings]
     assert moved == [("wallets/alice", 26), ("wallets/bob", -20), (FEES, -6)]
-    assert group.reversed == {original.id: Reversed(2, 30)}
+    assert group.reversed == {original.id: Reversed(2, 30, whole=True)}
 
 
 def test_what_was_given_back_before_this_group_counts() -> None:

@@ -51,7 +51,8 @@ def balance_at(connection: Connection, account: str, time: datetime) -> PastBala
         return None
     if seq == last:
         row = select(tables.account.c.id).where(tables.account.c.id == account)
-        connection.execute(row.with_for_update(read=True))
+        # Not FOR SHARE: a steady stream of readers would never let a lane get its turn.
+        connection.execute(row.with_for_update())
         seq, _, _ = connection.execute(place).one()
     balance = select(entry.c.balance).where(entry.c.account_id == account, entry.c.seq == seq)
     return PastBalance(connection.execute(balance).scalar_one(), seq) if seq else PastBalance()

@@ -15,6 +15,7 @@ from transaction_service.domain.book import Book, Reversed
 from transaction_service.domain.failure import Failure
 from transaction_service.domain.hold import Hold
 from transaction_service.domain.movement import Entry, Transaction, TransactionState
+from transaction_service.domain.terms import PLAIN
 from transaction_service.ports import Locked, Wanted
 
 
@@ -58,8 +59,9 @@ class MemoryPostingStore:
         for transaction in self._memory.transactions.values():
             id_ = transaction.movement.reverses
             if id_ in ids and transaction.state is TransactionState.POSTED:
-                times, amount = found.get(id_, Reversed())
-                found[id_] = Reversed(times + 1, amount + transaction.movement.amount)
+                times, amount, whole = found.get(id_, Reversed())
+                whole = whole or transaction.movement.terms is not PLAIN
+                found[id_] = Reversed(times + 1, amount + transaction.movement.amount, whole)
         return found
 
     def write(self, book: Book) -> None:

@@ -78,7 +78,7 @@ class PostgresPostingStore:
             {transaction.movement.id: transaction for transaction in found},
             now,
             {hold.id: hold for hold in holds},
-            {id_: Reversed(times, amount) for id_, times, amount in gone_back},
+            {id_: Reversed(*of_id) for id_, *of_id in gone_back},
         )
 
     def _found(self, sql: str, ids: Collection[str]) -> list[Any]:

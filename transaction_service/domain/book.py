@@ -13,10 +13,12 @@ from transaction_service.domain.terms import Posting
 
 
 class Reversed(NamedTuple):
-    """How often a transaction was reversed, and how much of it, in minor units."""
+    """How often a transaction was reversed, and how much of what its destination got, in minor units. `whole`: all that
+    there was went back, where that is more than what its destination got."""
 
     times: int = 0
     amount: int = 0
+    whole: bool = False
 
 
 class Amounts(NamedTuple):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from transaction_service.domain.hold import EXPIRY_PRINCIPAL, Hold
+from transaction_service.domain.identity import own_id
 from transaction_service.domain.movement import Movement, TransactionKind, movement
 from transaction_service.domain.terms import PLAIN, Terms
 
@@ -21,9 +22,16 @@ def release(hold: Hold, **particulars: Any) -> Movement:  # noqa: ANN401 - as ab
     return _about(hold, TransactionKind.RELEASE, ALL_THAT_IS_LEFT, hold.currency, particulars)
 
 
+def release_of_many(hold: Hold, principal: str, **particulars: Any) -> Movement:  # noqa: ANN401 - as above
+    """As `release`. A hold is released once, so its name does for a request id."""
+    own = own_id("release", principal, hold.id)
+    return release(hold, principal=principal, request_id=f"release holds/{hold.id}", own=own, **particulars)
+
+
 def expiry(hold: Hold) -> Movement:
     """Frees what is left of it because its time is up. Whoever notices it, it is one and the same command."""
-    asked = {"principal": EXPIRY_PRINCIPAL, "request_id": f"expire holds/{hold.id}"}
+    own = own_id("expire", EXPIRY_PRINCIPAL, hold.id)
+    asked = {"principal": EXPIRY_PRINCIPAL, "request_id": f"expire holds/{hold.id}", "own": own}
     return _about(hold, TransactionKind.EXPIRY, ALL_THAT_IS_LEFT, hold.currency, asked)
 
 

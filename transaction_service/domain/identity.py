@@ -39,3 +39,9 @@ def transaction_id(principal: str, request_id: str) -> str:
 def label_id(key: str, value: str) -> str:
     """Under which the transactions with this label are listed. It is nobody's account: those have one part."""
     return derived_id("label", key, value)
+
+
+def own_id(act: str, principal: str, about: str) -> str:
+    """The id of a transaction that the service asks for by itself, so that no request id of a caller can be in its way:
+    those have two parts."""
+    return derived_id(act, principal, about)

@@ -84,13 +84,14 @@ def movement(
     terms: Terms = PLAIN,
     hold: str = "",
     reverses: str = "",
+    own: str = "",
 ) -> Movement:
     """The command, with its id from who asks for it and a fingerprint of all that makes it this request and no other.
 
-    The trace id is not part of the fingerprint: a retry has another one.
+    The trace id is not part of the fingerprint: a retry has another one. `own`: the id of what no caller asks for.
     """
     labels = labels or {}
-    id_ = transaction_id(principal, request_id)
+    id_ = own or transaction_id(principal, request_id)
     words = [kind.name, source, destination, str(amount), currency, description, external_reference]
     for key in sorted(labels):
         words += (key, labels[key])

@@ -41,7 +41,8 @@ def reverse(book: Book, movement: Movement) -> Answer:
         return book.fail(movement, failure)
     before = book.reversed.get(movement.reverses, Reversed())
     left = _received(original) - before.amount
-    if before.times and not left:
+    # The fee is left when all else went back in parts.
+    if before.whole or (before.times and not left and not movement.terms.postings):
         return book.fail(movement, Failure(Reason.ALREADY_REVERSED, _of(movement)))
     if movement.amount > left:
         told = {"remaining": str(left), "amount": str(movement.amount)}
@@ -56,7 +57,8 @@ def reverse(book: Book, movement: Movement) -> Answer:
     if failure is not None:
         return book.fail(movement, failure)
     # From here on the reversal must succeed.
-    book.reversed[movement.reverses] = Reversed(before.times + 1, before.amount + movement.amount)
+    whole = bool(movement.terms.postings)
+    book.reversed[movement.reverses] = Reversed(before.times + 1, before.amount + movement.amount, whole)
     return book.post(movement, reversed(postings))
 
 
@@ -87,11 +89,12 @@ def _without_parts(back: Sequence[Posting], gone_back: int) -> tuple[Posting, ..
     if not gone_back or not back:
         return tuple(back)
     source, destination, *others = back
-    return (
+    rest = (
         source._replace(amount=source.amount - gone_back),
         destination._replace(amount=destination.amount + gone_back),
         *others,
     )
+    return tuple(posting for posting in rest if posting.amount)
 
 
 def _of(movement: Movement) -> dict[str, str]:

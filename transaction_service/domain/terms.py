@@ -22,11 +22,13 @@ class Posting(NamedTuple):
 
 
 class Fee(NamedTuple):
-    """What a movement costs, in minor units above 0, and who is paid it. `included`: out of the amount, else on top."""
+    """What a movement costs, in minor units above 0, and who is paid it. `included`: out of the amount, else on top.
+    `basis_points`: how it was asked for; 0: as this amount."""
 
     amount: int
     destination: str
     included: bool
+    basis_points: int = 0
 
 
 class Terms(NamedTuple):
@@ -59,7 +61,8 @@ def written(terms: Terms) -> dict[str, Any]:
     """As values of JSON, without what is not asked for."""
     facts: dict[str, Any] = {}
     if terms.fee is not None:
-        facts["fee"] = list(terms.fee)
+        # As it was written before there were basis points.
+        facts["fee"] = list(terms.fee if terms.fee.basis_points else terms.fee[:-1])
     if terms.postings:
         facts["postings"] = [list(posting) for posting in terms.postings]
     for name in ("expected_version", "minimum_after", "ttl_microseconds"):

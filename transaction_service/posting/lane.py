@@ -154,8 +154,8 @@ class PostingLane:
         waiting = [list(pieces)]
         while waiting:
             part = [piece for piece in waiting.pop() if not abandoned(piece.position)]
-            yield from _all([piece for piece in part if held & _accounts(piece.work)], contended)
-            part = [piece for piece in part if not held & _accounts(piece.work)]
+            yield from _all([piece for piece in part if not held.isdisjoint(_accounts(piece.work))], contended)
+            part = [piece for piece in part if held.isdisjoint(_accounts(piece.work))]
             if not part:
                 continue
             try:
@@ -253,8 +253,9 @@ def _wanted(works: Sequence[Work]) -> Wanted:
     return Wanted(accounts, transactions | gone_back, holds, gone_back, pending)
 
 
-def _accounts(work: Work) -> set[str]:
-    return {name for movement in work.movements for name in accounts_of(movement)}
+def _accounts(work: Work) -> Collection[str]:
+    """Which it must lock."""
+    return _wanted([work]).accounts
 
 
 def _size(works: Sequence[Work]) -> int:

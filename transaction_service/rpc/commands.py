@@ -142,7 +142,7 @@ def _fee(request: TransferRequest | WithdrawRequest, source: str) -> Fee | None:
         raise invalid(f"fee.{price}", "fee.amount", f"comes to {charged}, which leaves nothing of the amount")
     if not included and amount + charged > INT64_MAX:
         raise invalid(f"fee.{price}", "fee.range", f"comes to {charged}, with the amount above 2^63 - 1")
-    return Fee(charged, destination, included) if charged else None
+    return Fee(charged, destination, included, asked.basis_points) if charged else None
 
 
 def _check_sums(postings: Sequence[Posting]) -> None:

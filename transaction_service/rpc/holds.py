@@ -111,9 +111,7 @@ def _capture(hold: Hold, request: CaptureHoldRequest, call: Call) -> Movement:
 
 
 def _bulk_release(hold: Hold, request: ReleaseHoldsRequest, call: Call) -> Movement:
-    """A hold is released once, so its name does for a request id."""
-    said = {"principal": call.principal, "request_id": f"release {hold_name(hold.id)}", "trace_id": call.trace_id}
-    return hold_commands.release(hold, description=request.description, **said)
+    return hold_commands.release_of_many(hold, call.principal, description=request.description, trace_id=call.trace_id)
 
 
 def _is_released(result: Result) -> bool:

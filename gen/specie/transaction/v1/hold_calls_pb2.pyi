@@ -78,7 +78,7 @@ class PlaceHoldRequest(_message.Message):
 
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """So long after it is placed: above 0, up to 366 days."""
+        """So long after it is placed: a microsecond to 366 days."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
