@@ -136,6 +136,9 @@ class LedgerReader(Protocol):
     async def transaction(self, transaction_id: str) -> Transaction | None:
         """One transaction."""
 
+    async def known(self, ids: Collection[str]) -> set[str]:
+        """Those that are ids of transactions."""
+
     async def transactions(
         self, wanted: TransactionFilter, after: Position | None, limit: int
     ) -> tuple[list[Transaction], Position | None]:
@@ -228,4 +231,5 @@ class Feed(Protocol):
         """Behind everything that can be read now."""
 
     async def read(self, after: Mark, limit: int, account: str = "") -> Stretch:
-        """The next ones that name this account (empty: any), among the next so many transactions."""
+        """The next ones that name this account (empty: any), at most so many, among a bounded number of transactions:
+        there may be none before more."""

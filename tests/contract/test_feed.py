@@ -50,8 +50,8 @@ def test_the_beginning_is_before_everything(ledger: Ledger) -> None:
 def test_a_piece_that_has_nothing_for_an_account_still_goes_on(ledger: Ledger) -> None:
     alice, bob, carol = funded(ledger, 100, "alice", "bob", "carol")
     before = asyncio.run(ledger.feed.end())
-    ledger.post(*[transfer(alice, bob, 1) for _ in range(4)])
-    stretch = asyncio.run(ledger.feed.read(before, 3, carol))
+    ledger.post(*[transfer(alice, bob, 1) for _ in range(10)])
+    stretch = asyncio.run(ledger.feed.read(before, 1, carol))
     assert (stretch.committed, stretch.complete) == ([], False)
     assert before < stretch.until < asyncio.run(ledger.feed.end())
 

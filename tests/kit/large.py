@@ -24,6 +24,8 @@ LABEL: Final = ("team", "blue")
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 """Transaction n has this time and n milliseconds."""
 
+FROZEN: Final = '{"wallet": "wallets/frozen"}'
+
 # The commits must be of the past of any cluster: the first of its own transactions have higher numbers.
 TRANSACTION_ROWS: Final = f"""
 INSERT INTO transactions.transaction (id, kind, state, source, destination, amount, currency, description,
@@ -34,7 +36,7 @@ SELECT md5('t' || n)::uuid, CASE WHEN n <= 10 THEN 5 ELSE 1 END, state,
     'wallets/ordinary-' || (n * 7 + 1) % {WALLETS}, 1, 'USD', '',
     CASE WHEN n < {TRANSACTIONS // 2} AND n % 2 = 0 THEN '{REFERENCE}' WHEN n % 4 = 1 THEN 'ref-' || n ELSE '' END,
     CASE n % 4 WHEN 0 THEN '{{"{LABEL[0]}": "{LABEL[1]}"}}'::jsonb ELSE '{{}}' END, 'local', n::text, '',
-    md5('f' || n)::uuid, CASE state WHEN 2 THEN 'INSUFFICIENT_FUNDS' END, CASE state WHEN 2 THEN '{{}}'::jsonb END,
+    md5('f' || n)::uuid, CASE state WHEN 2 THEN 'SOURCE_FROZEN' END, CASE state WHEN 2 THEN '{FROZEN}'::jsonb END,
     time, time, 1 + n / 10000
 FROM (
     SELECT n, CASE WHEN n % 5 = 0 THEN 2 WHEN n % 500 = 1 THEN 3 ELSE 1 END AS state,

@@ -16,6 +16,8 @@ from transaction_service.adapters.tables import transaction
 from transaction_service.adapters.walks import FIRST_ID, LAST_ID
 from transaction_service.ports import Mark, Stretch
 
+WALKED_PER_FOUND: Final = 5
+"""Who follows one account looks at so many times more transactions at once as it is given at the most."""
 _HORIZON: Final = cast(cast(func.pg_snapshot_xmin(func.pg_current_snapshot()), Text), BigInteger)
 
 
@@ -44,16 +46,19 @@ def _read(connection: Connection, after: Mark, limit: int, account: str) -> Stre
     end = _end(connection)
     if end <= after:
         return Stretch(after, (), after, complete=True)
-    # Where the piece ends is found before its rows are looked at, so that it is bounded whatever the account.
+    # How far the piece goes at the most is found before its rows are looked at, so that it is bounded for any account.
+    walked = limit * WALKED_PER_FOUND if account else limit
     last = select(transaction.c.xid, transaction.c.id).where(_behind(after), _up_to(end))
-    last = last.order_by(transaction.c.xid, transaction.c.id).offset(limit - 1).limit(1)
+    last = last.order_by(transaction.c.xid, transaction.c.id).offset(walked - 1).limit(1)
     found = connection.execute(last).one_or_none()
     until = end if found is None else Mark(*found)
     rows = select(transaction.c.xid, *columns.TRANSACTION).where(_behind(after), _up_to(until))
     if account:
         rows = rows.where(names(account))
-    rows = rows.order_by(transaction.c.xid, transaction.c.id)
+    rows = rows.order_by(transaction.c.xid, transaction.c.id).limit(limit)
     committed = [(Mark(row[0], row[1]), to_transaction(row[1:])) for row in connection.execute(rows)]
+    if len(committed) == limit:
+        return Stretch(after, committed, committed[-1][0], complete=False)
     return Stretch(after, committed, until, complete=found is None)
 
 
