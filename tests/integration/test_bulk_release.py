@@ -122,3 +122,13 @@ async def test_a_filter_is_required(target: str) -> None:
         answer = await failed(release(client, description="all of them"))
         assert (answer.code, answer.reason) == ("INVALID_ARGUMENT", "INVALID_FIELD")
         assert set(answer.fields.values()) == {"filter.required"}
+
+
+@asynchronous
+async def test_no_request_id_of_a_caller_is_in_the_way_of_a_release(target: str) -> None:
+    async with connected(target) as client:
+        alice, bob = await client.open(100), await client.open()
+        hold = await placed(client, alice, bob)
+        await client.transfer(alice, bob, 1, f"release {hold}")
+        assert list((await release(client, source=alice)).released) == [hold]
+        assert await held(client, alice) == 0

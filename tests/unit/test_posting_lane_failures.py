@@ -11,6 +11,7 @@ from transaction_service.domain.book import Book
 from transaction_service.domain.failure import InvariantViolation
 from transaction_service.domain.ledger import decide_work
 from transaction_service.domain.movement import Answer, Manner, Outcome, Work
+from transaction_service.domain.terms import Terms
 from transaction_service.ports import Conflict, LockTimeout, StoreUnavailable
 from transaction_service.posting import lane as lane_module
 
@@ -206,3 +207,11 @@ def _sizes(works: Sequence[Work]) -> float:
 
 def test_a_groups_size_is_the_number_of_its_commands() -> None:
     assert _sizes([Work([transfer()]), Work([transfer(), transfer()]), Work([transfer()] * 2, Manner.ATOMIC)]) == 5
+
+
+def test_a_stuck_account_keeps_nobody_from_what_needs_no_lock() -> None:
+    store = a_store()
+    store.held_elsewhere = {"wallets/alice"}
+    later = transfer("alice", "bob", 1, terms=Terms(deferred=True))
+    results = each(a_lane(store), transfer("alice", "bob", 10), later)
+    assert [code(result) for result in results] == ["Contention", "PENDING"]
