@@ -57,6 +57,8 @@ class History:
         paid = transfer(bob, carol, 10, terms=fee(1, alice), external_reference=self.reference)
         self._post(paid, transfer(bob, carol, 10_000, terms=fee(1, alice)), transfer(bob, carol, 1, terms=fee(1)))
         self._post(reversal(twice, **labels), reversal(paid), reversal(paid))
+        again = transfer(bob, alice, 10, terms=fee(1, carol))
+        self._post(again, reversal(again, 10), reversal(again))
 
     def _of_holds(self) -> None:
         kept, used = placing(self.alice, self.bob, 20), placing(self.bob, self.alice, 20)

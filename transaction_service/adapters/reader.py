@@ -3,9 +3,10 @@
 What has no entries (failed, pending, holds) is found through `listing`, and so are labels; see docs/adr/0014.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import partial
+from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, select
 
@@ -20,8 +21,11 @@ from transaction_service.adapters.walk import Page, Walk, page
 from transaction_service.adapters.walks import EntryWalk, TimeWalk, seq_of
 from transaction_service.domain.account import Account
 from transaction_service.domain.identity import account_id, label_id
-from transaction_service.domain.movement import WITHOUT_ENTRIES, Entry, Transaction, TransactionState
+from transaction_service.domain.movement import WITHOUT_ENTRIES, Entry, Transaction, TransactionKind, TransactionState
 from transaction_service.ports import EntryFilter, Line, PastBalance, Position, TransactionFilter
+
+LISTED_THOUGH_POSTED: Final = WITHOUT_ENTRIES | {TransactionKind.REVERSAL}
+"""Of a reversal those are listed whom it names and gives nothing: when only a fee was left to go back."""
 
 
 class SqlLedgerReader:
@@ -38,6 +42,10 @@ class SqlLedgerReader:
             return None if row is None else to_transaction(row)
 
         return await self._database.run(work)
+
+    async def known(self, ids: Collection[str]) -> set[str]:
+        wanted = select(transaction.c.id).where(any_of(transaction.c.id, ids))
+        return await self._database.run(lambda connection: set(connection.execute(wanted).scalars()))
 
     async def transactions(
         self, wanted: TransactionFilter, after: Position | None, limit: int
@@ -104,7 +112,7 @@ def _walks_of_account(wanted: TransactionFilter) -> list[Walk]:
     walks: list[Walk] = []
     if posted and wanted.kind not in WITHOUT_ENTRIES:
         walks.append(EntryWalk(account, wanted.start, wanted.end))
-    if wanted.state is not TransactionState.POSTED or wanted.kind is None or wanted.kind in WITHOUT_ENTRIES:
+    if wanted.state is not TransactionState.POSTED or wanted.kind in (None, *LISTED_THOUGH_POSTED):
         walks.append(_listed(account, wanted.start, wanted.end))
     return walks
 

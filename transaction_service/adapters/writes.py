@@ -13,7 +13,7 @@ from transaction_service.domain.account import Account
 from transaction_service.domain.book import Book
 from transaction_service.domain.hold import Hold
 from transaction_service.domain.identity import account_id, label_id
-from transaction_service.domain.movement import Entry, Transaction, TransactionState, accounts_of
+from transaction_service.domain.movement import Entry, Transaction, TransactionState, accounts_of, postings_of
 from transaction_service.domain.terms import PLAIN, written
 
 Write = tuple[str, list[Any]]
@@ -57,10 +57,14 @@ def _settle(settled: Sequence[Transaction], now: datetime) -> Iterator[Write]:
 
 def _keys(transaction: Transaction) -> Iterable[str]:
     """Under what it is listed: its labels, and the accounts that it names without an entry."""
-    labels = transaction.movement.labels
-    if transaction.has_entries:
-        return [label_id(*label) for label in labels.items()] if labels else ()
-    return _keys_of_pending(transaction)
+    movement = transaction.movement
+    if not transaction.has_entries:
+        return _keys_of_pending(transaction)
+    if not movement.labels and not movement.terms.postings:
+        return ()
+    # Where only the fee is left to go back, the others are named and have no part in it.
+    idle = accounts_of(movement) - {posting.account for posting in postings_of(movement)}
+    return [*map(account_id, idle), *(label_id(*label) for label in movement.labels.items())]
 
 
 def _keys_of_pending(transaction: Transaction) -> list[str]:
