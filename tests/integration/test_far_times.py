@@ -61,7 +61,7 @@ async def test_a_hold_to_the_end_of_all_times_can_be_read_and_released(target: s
 async def test_a_transfer_of_the_last_second_waits_for_it(target: str) -> None:
     async with connected(target) as client:
         alice, bob = await client.open(100), await client.open()
-        later = {"mode": TransferMode.TRANSFER_MODE_ASYNC, "execute_time": last_second()}
+        later: dict[str, Any] = {"mode": TransferMode.TRANSFER_MODE_ASYNC, "execute_time": last_second()}
         stored = (await client.transfer(alice, bob, 1, **later)).transaction
         read = (await client.transactions.GetTransaction(GetTransactionRequest(name=stored.name))).transaction
         assert (read.state, read.execute_time) == (TransactionState.TRANSACTION_STATE_PENDING, last_second())
