@@ -1,6 +1,7 @@
 """The last times that there are, on a server that is told to speak of them in a zone in which they are later yet."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg2
 import pytest
