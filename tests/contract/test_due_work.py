@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
+import structlog
 from pydantic import SecretStr
 
 from service_kit.database import Database as Connections
@@ -20,6 +21,7 @@ from transaction_service.ports import Backlog, DueWork
 from transaction_service.settings import TransactionSettings
 
 LEASE_SECONDS = 60.0
+AS_OF_A_LATER_VERSION = "UPDATE transactions.transaction SET terms = terms || '{\"later\": 1}' WHERE id = %s"
 
 
 @dataclass
@@ -130,6 +132,18 @@ def test_pending_transfers_are_handed_on_in_that_order(kind: Kind) -> None:
     made = kind.make(*range(20, 0, -1))
     claimed = kind.claim()
     assert (claimed if kind.table == "pending" else sorted(claimed, key=made.index)) == made
+
+
+@pytest.mark.parametrize("kind", ["pending"], indirect=True)
+def test_what_this_version_cannot_read_is_told_and_left_to_another(kind: Kind) -> None:
+    first, broken, last = kind.make(30, 20, 10)
+    with session(kind.dsn) as cursor:
+        cursor.execute(AS_OF_A_LATER_VERSION, (broken.id,))
+        cursor.connection.commit()
+    with structlog.testing.capture_logs() as logs:
+        assert ids(kind.claim()) == ids([first, last])
+    assert [(log["event"], log["transaction"]) for log in logs] == [("due_work_unreadable", broken.id)]
+    assert kind.claim() == []
 
 
 def test_two_that_claim_at_once_never_get_the_same(kind: Kind) -> None:

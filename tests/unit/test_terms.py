@@ -57,6 +57,11 @@ def test_what_is_not_asked_for_is_not_written() -> None:
     assert read(None) is PLAIN
 
 
+def test_terms_of_a_later_version_are_named_as_such() -> None:
+    with pytest.raises(ValueError, match=r"does not know: later, latest$"):
+        read({"deferred": True, "later": 1, "latest": None})
+
+
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 WRITTEN: list[tuple[Terms, dict[str, Any]]] = [
     (Terms(fee=Fee(5, "wallets/x", included=True)), {"fee": [5, "wallets/x", True]}),

@@ -1,13 +1,14 @@
 """What falls due, shared among all processes by claims: pending transfers, and open holds whose time is up.
 
 No claim holds a lock while the lane works on what was claimed: the lane writes these very rows. None waits for a lock
-either, so it stands in nobody's way.
+either, so it stands in nobody's way. A row that this version cannot read is left to others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
+import structlog
 from sqlalchemy import Column, Connection, text
 
 from service_kit.database import Database
@@ -17,6 +18,8 @@ from transaction_service.adapters.writes import array
 from transaction_service.domain.hold_commands import expiry
 from transaction_service.domain.movement import Movement
 from transaction_service.ports import Backlog
+
+log = structlog.stdlib.get_logger()
 
 AGAIN_MIN: Final = timedelta(seconds=0.5)
 AGAIN_MAX: Final = timedelta(seconds=15)
@@ -86,7 +89,7 @@ class SqlPendingTransfers:
 
     async def claim(self, limit: int, lease_seconds: float) -> list[Movement]:
         rows = await _claimed(self._database, CLAIM_PENDING, columns.TRANSACTION, limit, lease_seconds)
-        return [to_transaction(row).movement for row in rows]
+        return _read(rows, lambda row: to_transaction(row).movement)
 
     async def give_back(self, movements: Sequence[Movement]) -> None:
         await _give_back(self._database, GIVE_BACK_PENDING, [movement.id for movement in movements])
@@ -104,7 +107,7 @@ class SqlDueHolds:
 
     async def claim(self, limit: int, lease_seconds: float) -> list[Movement]:
         rows = await _claimed(self._database, CLAIM_HOLDS, columns.HOLD, limit, lease_seconds)
-        return [expiry(to_hold(row)) for row in rows]
+        return _read(rows, lambda row: expiry(to_hold(row)))
 
     async def give_back(self, movements: Sequence[Movement]) -> None:
         await _give_back(self._database, GIVE_BACK_HOLDS, [movement.hold for movement in movements])
@@ -122,6 +125,18 @@ async def _claimed(
         return connection.execute(claim, values).fetchall()
 
     return await database.run(work)
+
+
+def _read(rows: Sequence[Any], movement_of: Callable[[Any], Movement]) -> list[Movement]:
+    """One by one: what a later version has stored, while services are replaced, must not keep its neighbours from being
+    posted. Its claim ends by itself."""
+    movements: list[Movement] = []
+    for row in rows:
+        try:
+            movements.append(movement_of(row))
+        except Exception:
+            log.exception("due_work_unreadable", transaction=row.id)
+    return movements
 
 
 async def _give_back(database: Database, sql: str, ids: Sequence[str]) -> None:

@@ -80,9 +80,12 @@ def written(terms: Terms) -> dict[str, Any]:
 
 
 def read(facts: Mapping[str, Any] | None) -> Terms:
-    """What `written` wrote."""
+    """What `written` wrote. Raises ValueError for what only a later version can have written."""
     if not facts:
         return PLAIN
+    unknown = sorted(facts.keys() - set(Terms._fields))
+    if unknown:
+        raise ValueError(f"terms that this version does not know: {', '.join(unknown)}")
     values = dict(facts)
     if "fee" in values:
         values["fee"] = Fee(*values["fee"])
