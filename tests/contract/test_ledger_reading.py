@@ -38,6 +38,14 @@ def test_a_transaction_that_does_not_exist(ledger: Ledger) -> None:
     assert ledger.transaction(transfer().id) is None
 
 
+def test_which_of_some_ids_are_of_transactions(ledger: Ledger) -> None:
+    alice, bob = funded(ledger, 100, "alice", "bob")
+    posted, failed, other = transfer(alice, bob, 1), transfer(alice, bob, 1000), transfer(alice, bob, 1)
+    ledger.post(posted, failed)
+    assert asyncio.run(ledger.reader.known({posted.id, failed.id, other.id})) == {posted.id, failed.id}
+    assert asyncio.run(ledger.reader.known([])) == set()
+
+
 POSTED, FAILED, PENDING = TransactionState.POSTED, TransactionState.FAILED, TransactionState.PENDING
 FILTERS: list[Any] = [
     {},

@@ -59,6 +59,7 @@ class Adapters:
             "accounts.get": [lambda: self.accounts.get([large.HOT, large.ORDINARY, "wallets/nobody"])],
             "accounts.change": [lambda: self.accounts.change(large.HOT, lambda _: Unchanged.UNCHANGED)],
             "reader.transaction": [lambda: self.reader.transaction("00000000-0000-0000-0000-000000000001")],
+            "reader.known": [self._known],
             "reader.transactions": [*map(self._transactions, _filters())],
             "reader.entries": [*self._entries()],
             "reader.balance_at": [*self._balances()],
@@ -77,6 +78,10 @@ class Adapters:
             "due_holds.give_back": [self._give_back_holds],
             "due_holds.backlog": [lambda: self.due_holds.backlog(1000)],
         }
+
+    async def _known(self) -> None:
+        found, _ = await self.reader.transactions(TransactionFilter(), None, 10 * PAGE)
+        assert await self.reader.known([transaction.movement.id for transaction in found])
 
     def _transactions(self, wanted: TransactionFilter) -> Call:
         async def two_pages() -> None:

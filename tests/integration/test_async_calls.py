@@ -9,6 +9,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from specie.transaction.v1 import (
     AccountState,
+    BatchTransferResult,
     CancelTransactionRequest,
     Fee,
     GetTransactionRequest,
@@ -227,6 +228,12 @@ def test_no_more_are_taken_than_may_wait(database: Database, tmp_path: Path) -> 
             assert [result.WhichOneof("outcome") for result in batch.results] == ["error", "transaction"]
 
             taken = [answer for answer in answers if isinstance(answer, Transaction)]
+            again: dict[str, Any] = {"request_id": taken[0].request_id, "mode": ASYNC, "execute_time": IN_2100}
+            replayed = await client.transfer(alice, bob, 1, **again)
+            assert (replayed.replayed, replayed.transaction) == (True, taken[0])
+            batch = await client.batch([TransferRequest(source=alice, destination=bob, amount=usd(1), **again)])
+            assert batch.results[0] == BatchTransferResult(transaction=taken[0], replayed=True)
+
             await client.cancel(taken[0].name)
 
             async def has_room() -> bool:

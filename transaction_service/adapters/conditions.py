@@ -1,6 +1,6 @@
 """Conditions that several queries share."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from sqlalchemy import ColumnElement, Uuid, any_, literal, or_
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from transaction_service.adapters.tables import transaction
 
 
-def any_of(column: ColumnElement[str], ids: Sequence[str]) -> ColumnElement[bool]:
+def any_of(column: ColumnElement[str], ids: Collection[str]) -> ColumnElement[bool]:
     """Whether it is one of these, which go over as one array: a list of them would be a statement of its own for every
     length."""
     return column == any_(literal(list(ids), ARRAY(Uuid(as_uuid=False))))

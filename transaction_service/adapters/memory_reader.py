@@ -1,6 +1,6 @@
 """The reading ports in memory: each says in a few lines what its fellow on PostgreSQL must say too."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from typing import TypeVar
 
@@ -30,6 +30,9 @@ class MemoryLedgerReader:
 
     async def transaction(self, transaction_id: str) -> Transaction | None:
         return self._memory.transactions.get(transaction_id)
+
+    async def known(self, ids: Collection[str]) -> set[str]:
+        return {id_ for id_ in ids if id_ in self._memory.transactions}
 
     async def transactions(
         self, wanted: TransactionFilter, after: Position | None, limit: int

@@ -1,14 +1,16 @@
 """BatchTransfer: what is wrong with one item is that item's error, unless the batch is all or none.
 
-Thousands of items must not hold up the event loop: they are worked on in slices, and between two slices others get
-their turn.
+Thousands of items must hold up neither the event loop nor a lane: while they are worked on others get their turn, and
+no commit takes more labels of them than it can write in a moment.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from time import monotonic
 from typing import Final
 
 import structlog
+from google.rpc.status_pb2 import Status
 from specie.transaction.v1 import BatchTransferResponse, BatchTransferResult, TransferRequest
 
 from service_kit.call import Call, current_call
@@ -16,56 +18,62 @@ from service_kit.interceptors import check_rules
 from service_kit.status import Refusal, internal, invalid, to_status, within
 from transaction_service.domain.failure import Reason
 from transaction_service.domain.movement import Manner, Movement, Outcome, Refused, Work
+from transaction_service.ports import LedgerReader
 from transaction_service.posting.pending import Pending
 from transaction_service.posting.queue import Result
 from transaction_service.rpc import commands
-from transaction_service.rpc.asynchronous import admit, tell_stored
+from transaction_service.rpc.asynchronous import tell_stored, too_many, without_room
 from transaction_service.rpc.convert import write_transaction
 from transaction_service.rpc.plain import is_certainly_valid
 from transaction_service.rpc.poster import Poster, refused
 
 log = structlog.stdlib.get_logger()
 
-SLICE: Final = 250
-"""Items; about five milliseconds."""
+TURN_SECONDS: Final = 0.005
+"""After so long others get their turn. One item takes microseconds; one with 64 broken labels, a millisecond or two."""
+LABELS_MAX: Final = 20_000
+"""So many of a batch go into one commit: each is a row of its own, and all who wait behind them wait half a second."""
 
 Items = Sequence[TransferRequest]
 
 
-async def each(transfers: Items, poster: Poster, pending: Pending) -> BatchTransferResponse:
+async def each(transfers: Items, poster: Poster, pending: Pending, reader: LedgerReader) -> BatchTransferResponse:
     """An outcome per item. Raises Refusal only when nothing of the batch was taken."""
     call = current_call()
-    movements: list[Movement] = []
-    refusals: dict[int, Exception] = {}
-    async for part in _slices(transfers):
-        for index in part:
-            try:
-                movement = _command(transfers[index], index, call)
-                admit(movement, pending)
-            except Refusal as refusal:
-                refusals[index] = refusal
-            else:
-                movements.append(movement)
-    results = await poster.many(Work(movements)) if movements else []
+    movements: dict[int, Movement] = {}
+    errors: dict[int, Status] = {}
+    async for index in _in_turns(len(transfers)):
+        try:
+            movements[index] = _command(transfers[index], index, call)
+        except Refusal as refusal:
+            # Not the refusal itself: with its traceback it holds on to all that was found on the way.
+            errors[index] = to_status(refusal)
+    shut_out = await without_room(movements.values(), pending, reader)
+    if shut_out:
+        error = to_status(too_many(pending))
+        errors |= {index: error for index, movement in movements.items() if movement.id in shut_out}
+    results = await _post([movement for index, movement in movements.items() if index not in errors], poster)
     tell_stored(results, pending)
-    return await _answer(transfers, results, refusals, call)
+    return await _answer(len(transfers), results, errors, call)
 
 
 async def all_or_none(transfers: Items, poster: Poster) -> BatchTransferResponse:
     """Raises Refusal with the metadata `item` when one of them fails: then none is posted."""
     call = current_call()
     movements: list[Movement] = []
-    async for part in _slices(transfers):
-        for index in part:
-            try:
-                movement = _command(transfers[index], index, call)
-                if movement.terms.deferred:
-                    rule, text = "mode.atomic", "must not be ASYNC in an atomic batch"
-                    raise invalid(f"transfers[{index}].mode", rule, text)
-            except Refusal as refusal:
-                refusal.metadata["item"] = str(index)
-                raise
-            movements.append(movement)
+    if sum(len(request.labels) for request in transfers) > LABELS_MAX:
+        text = f"must not have more than {LABELS_MAX} labels, all together, in an atomic batch"
+        raise invalid("transfers", "transfers.labels", text)
+    async for index in _in_turns(len(transfers)):
+        try:
+            movement = _command(transfers[index], index, call)
+            if movement.terms.deferred:
+                rule, text = "mode.atomic", "must not be ASYNC in an atomic batch"
+                raise invalid(f"transfers[{index}].mode", rule, text)
+        except Refusal as refusal:
+            refusal.metadata["item"] = str(index)
+            raise
+        movements.append(movement)
     results = await poster.many(Work(movements, Manner.ATOMIC))
     culprit = _culprit(results)
     if culprit is not None:
@@ -73,7 +81,7 @@ async def all_or_none(transfers: Items, poster: Poster) -> BatchTransferResponse
         if isinstance(error, Refusal) and isinstance(results[culprit], Outcome | Refused):
             error.metadata["item"] = str(culprit)
         raise error
-    return await _answer(transfers, results, {}, call)
+    return await _answer(len(transfers), results, {}, call)
 
 
 def _command(request: TransferRequest, index: int, call: Call) -> Movement:
@@ -84,6 +92,32 @@ def _command(request: TransferRequest, index: int, call: Call) -> Movement:
         return commands.transfer(request, call)
     except Refusal as refusal:
         raise within(f"transfers[{index}]", refusal) from None
+
+
+async def _post(movements: Sequence[Movement], poster: Poster) -> list[Result]:
+    """Piece by piece. When one is refused, the rest is refused with it, so that nothing overtakes what was before it.
+    Raises Refusal when it is the first one."""
+    results: list[Result] = []
+    for piece in _pieces(movements):
+        try:
+            results += await poster.many(Work(piece))
+        except Refusal as refusal:
+            if not results:
+                raise
+            return results + [refusal] * (len(movements) - len(results))
+    return results
+
+
+def _pieces(movements: Sequence[Movement]) -> Iterator[Sequence[Movement]]:
+    """In their order, none with more labels than go into one commit."""
+    start = labels = 0
+    for index, movement in enumerate(movements):
+        labels += len(movement.labels)
+        if labels > LABELS_MAX:
+            yield movements[start:index]
+            start, labels = index, len(movement.labels)
+    if start < len(movements):
+        yield movements[start:]
 
 
 def _culprit(results: Sequence[Result]) -> int | None:
@@ -107,15 +141,17 @@ def _reason(result: Result) -> Reason | None:
 
 
 async def _answer(
-    transfers: Items, results: Sequence[Result], refusals: dict[int, Exception], call: Call
+    count: int, results: Sequence[Result], errors: dict[int, Status], call: Call
 ) -> BatchTransferResponse:
     """An outcome per item, in their order: of those that were refused before they were posted, and of the others."""
     response = BatchTransferResponse()
     posted = iter(results)
-    async for part in _slices(transfers):
-        for index in part:
-            result = refusals.get(index)
-            _tell(response.results.add(), next(posted) if result is None else result, call)
+    async for index in _in_turns(count):
+        told, error = response.results.add(), errors.get(index)
+        if error is not None:
+            told.error.CopyFrom(error)
+        else:
+            _tell(told, next(posted), call)
     return response
 
 
@@ -133,9 +169,11 @@ def _tell(told: BatchTransferResult, result: Result, call: Call) -> None:
     told.error.CopyFrom(to_status(error))
 
 
-async def _slices(transfers: Items) -> AsyncIterator[range]:
-    """Their indexes, piece by piece."""
-    for start in range(0, len(transfers), SLICE):
-        if start:
+async def _in_turns(count: int) -> AsyncIterator[int]:
+    """The indexes of so many items."""
+    until = monotonic() + TURN_SECONDS
+    for index in range(count):
+        if monotonic() >= until:
             await asyncio.sleep(0)
-        yield range(start, min(start + SLICE, len(transfers)))
+            until = monotonic() + TURN_SECONDS
+        yield index

@@ -42,7 +42,7 @@ class Moving:
 
     async def Transfer(self, request: TransferRequest, context: Any) -> TransferResponse:
         command = commands.transfer(request, current_call())
-        admit(command, self._pending)
+        await admit(command, self._pending, self._reader)
         transaction, replayed, _ = outcome = await self._poster.one(command)
         tell_stored([outcome], self._pending)
         return TransferResponse(transaction=transaction_message(transaction), replayed=replayed)
@@ -58,7 +58,7 @@ class Moving:
     async def BatchTransfer(self, request: BatchTransferRequest, context: Any) -> BatchTransferResponse:
         if request.atomic:
             return await all_or_none(request.transfers, self._poster)
-        return await each(request.transfers, self._poster, self._pending)
+        return await each(request.transfers, self._poster, self._pending, self._reader)
 
     async def PostTransaction(self, request: PostTransactionRequest, context: Any) -> PostTransactionResponse:
         transaction, replayed, _ = await self._poster.one(commands.compound(request, current_call()))

@@ -216,7 +216,7 @@ class BatchTransferRequest(_message.Message):
     TRANSFERS_FIELD_NUMBER: _builtins.int
     ATOMIC_FIELD_NUMBER: _builtins.int
     atomic: _builtins.bool
-    """All of them or none."""
+    """All of them or none. Then they have up to 20,000 labels, all together."""
     @_builtins.property
     def transfers(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransferRequest]:
         """1 to 5,000 transfers. What is wrong with one of them is that item's error, not the call's."""

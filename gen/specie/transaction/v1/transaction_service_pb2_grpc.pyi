@@ -73,13 +73,14 @@ class TransactionServiceStub:
 
     With `atomic`, all of them are posted in one commit or none is: then the call fails with the reason of the first item
     that fails, and the metadata's `item` is its index. If the ledger's state decided so, that item is stored as FAILED
-    with its reason and the others as FAILED with BATCH_STOPPED. Atomic transfers cannot be ASYNC.
+    with its reason and the others as FAILED with BATCH_STOPPED. Atomic transfers cannot be ASYNC, and have up to 20,000
+    labels, all together. Without `atomic`, a batch with more labels is posted in several commits, one after the other.
 
     The request may have 16 MiB. The answer is somewhat larger than the request, and clients of gRPC take no more than
     4 MiB unless their grpc.max_receive_message_length is raised: do so for batches with thousands of long texts.
 
     Reasons of an item: as for Transfer, with INVALID_FIELD for what breaks a rule of TransferRequest. Reasons of the
-    call: INVALID_FIELD for a batch that is empty or above 5,000.
+    call: INVALID_FIELD for a batch that is empty or above 5,000, or an atomic one with too many labels.
     """
     PostTransaction: _grpc.UnaryUnaryMultiCallable[_posting_calls_pb2.PostTransactionRequest, _posting_calls_pb2.PostTransactionResponse]
     """Makes 2 to 100 postings at once, all or none: splits, fees, payroll, an exchange of currencies through two wallets of
@@ -211,13 +212,14 @@ class TransactionServiceAsyncStub(TransactionServiceStub):
 
     With `atomic`, all of them are posted in one commit or none is: then the call fails with the reason of the first item
     that fails, and the metadata's `item` is its index. If the ledger's state decided so, that item is stored as FAILED
-    with its reason and the others as FAILED with BATCH_STOPPED. Atomic transfers cannot be ASYNC.
+    with its reason and the others as FAILED with BATCH_STOPPED. Atomic transfers cannot be ASYNC, and have up to 20,000
+    labels, all together. Without `atomic`, a batch with more labels is posted in several commits, one after the other.
 
     The request may have 16 MiB. The answer is somewhat larger than the request, and clients of gRPC take no more than
     4 MiB unless their grpc.max_receive_message_length is raised: do so for batches with thousands of long texts.
 
     Reasons of an item: as for Transfer, with INVALID_FIELD for what breaks a rule of TransferRequest. Reasons of the
-    call: INVALID_FIELD for a batch that is empty or above 5,000.
+    call: INVALID_FIELD for a batch that is empty or above 5,000, or an atomic one with too many labels.
     """
     PostTransaction: _aio.UnaryUnaryMultiCallable[_posting_calls_pb2.PostTransactionRequest, _posting_calls_pb2.PostTransactionResponse]  # type: ignore[assignment]
     """Makes 2 to 100 postings at once, all or none: splits, fees, payroll, an exchange of currencies through two wallets of
@@ -370,13 +372,14 @@ class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
 
         With `atomic`, all of them are posted in one commit or none is: then the call fails with the reason of the first item
         that fails, and the metadata's `item` is its index. If the ledger's state decided so, that item is stored as FAILED
-        with its reason and the others as FAILED with BATCH_STOPPED. Atomic transfers cannot be ASYNC.
+        with its reason and the others as FAILED with BATCH_STOPPED. Atomic transfers cannot be ASYNC, and have up to 20,000
+        labels, all together. Without `atomic`, a batch with more labels is posted in several commits, one after the other.
 
         The request may have 16 MiB. The answer is somewhat larger than the request, and clients of gRPC take no more than
         4 MiB unless their grpc.max_receive_message_length is raised: do so for batches with thousands of long texts.
 
         Reasons of an item: as for Transfer, with INVALID_FIELD for what breaks a rule of TransferRequest. Reasons of the
-        call: INVALID_FIELD for a batch that is empty or above 5,000.
+        call: INVALID_FIELD for a batch that is empty or above 5,000, or an atomic one with too many labels.
         """
 
     @_abc_1.abstractmethod
