@@ -108,13 +108,15 @@ class LocalStack:
         """From the outside to the inside: first nothing new comes in, then what is under way is finished, then the
         database ends. Parts that have died already, or never started, are passed over."""
         by_name = {part.name: part for part in self._parts}
-        if envoy := by_name.get("envoy"):
+        envoy = by_name.get("envoy")
+        if envoy:
             self._drain(envoy)
-            envoy.stop(ENVOY_STOP_TIMEOUT_SECONDS)
-        # The wallet service calls the transaction service, not the other way round.
+        # The wallet service calls the transaction service, not the other way round. Streams end with the latter.
         for name in ("wallet", "transaction"):
             if (service := by_name.get(name)) and not service.stop(SERVICE_STOP_TIMEOUT_SECONDS):
                 self._tell(f"{name} did not stop in {SERVICE_STOP_TIMEOUT_SECONDS} s and was killed")
+        if envoy:
+            envoy.stop(ENVOY_STOP_TIMEOUT_SECONDS)
         if self.postgres.started and not self.postgres.stop():
             self._tell("PostgreSQL did not stop in time and was killed; it recovers at the next start")
 
@@ -212,7 +214,7 @@ class LocalStack:
                 raise StackError(f"{part.name} {how}. The last lines of {part.log}:\n{lines}")
 
     def _drain(self, envoy: Part) -> None:
-        """Envoy stops listening and finishes the calls that it has."""
+        """Envoy stops listening and finishes the calls that it has; streams go on."""
         admin = f"http://{HOST}:{self.ports.admin}"
         deadline = time.monotonic() + DRAIN_TIMEOUT_SECONDS
         with contextlib.suppress(urllib.error.URLError, OSError):
@@ -224,6 +226,10 @@ class LocalStack:
 
     @staticmethod
     def _calls_under_way(admin: str) -> int:
-        url = f"{admin}/stats?filter=^http.gateway.downstream_rq_active$"
+        """Without the streams, which never end by themselves."""
+        names = ("http.gateway.downstream_rq_active", "cluster.streams.upstream_rq_active")
+        url = f"{admin}/stats?filter=^({'|'.join(names)})$"
         with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own address
-            return int(answer.read().decode().rpartition(":")[2].strip() or 0)
+            lines = [line.partition(": ") for line in answer.read().decode().splitlines()]
+        active = {name: int(value) for name, _, value in lines if value}
+        return active.get(names[0], 0) - active.get(names[1], 0)

