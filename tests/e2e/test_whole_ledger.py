@@ -101,6 +101,14 @@ def test_no_fewer_than_1_and_no_more_than_5000(stack: Stack, count: int) -> None
     assert refused["details"][1]["fieldViolations"][0]["field"] == "transfers"
 
 
+def test_null_among_the_transfers_is_none(stack: Stack) -> None:
+    """Envoy drops it; docs/operations.md tells so."""
+    alice, bob = wallet(stack, 10), wallet(stack)
+    body: Json = {"transfers": [item(alice, bob, 1), None, item(alice, bob, 2)]}
+    assert len(post(stack, "/v1/transfers:batch", body)["results"]) == 2
+    assert balance(stack, bob) == 3
+
+
 def test_a_compound_transaction_and_its_reversal(stack: Stack) -> None:
     alice, bob, carol = wallet(stack, 100), wallet(stack), wallet(stack)
     postings = [

@@ -20,6 +20,7 @@ from specie.transaction.v1 import (
 from tests.kit.calls import CALL_SECONDS, Failed, connected, failed, key, usd, wallet_name
 from tests.kit.ledger import Ledger, Rows
 from tests.kit.wallets import asynchronous
+from transaction_service.rpc.batches import LABELS_MAX
 
 POSTED, PENDING = TransactionState.TRANSACTION_STATE_POSTED, TransactionState.TRANSACTION_STATE_PENDING
 ASYNC = TransferMode.TRANSFER_MODE_ASYNC
@@ -289,6 +290,25 @@ async def test_who_names_an_account_that_is_held_waits_and_nobody_else(target: s
         assert [result.replayed for result in again.results] == [True, False, True, False]
         assert reasons(await client.batch(together, atomic=True)) == ["POSTED"] * 2
         assert [await client.balance(name) for name in (alice, bob, carol)] == [9, 4, 7]
+
+
+@asynchronous
+async def test_a_batch_with_very_many_labels_is_posted_in_pieces_and_in_order_unless_it_is_all_or_none(
+    target: str,
+) -> None:
+    labels = {f"k{number}": "" for number in range(64)}
+    fit = LABELS_MAX // len(labels)
+    async with connected(target) as client:
+        alice, bob = await client.open(fit + 1), await client.open()
+        items = [item(alice, bob, labels=labels) for _ in range(fit)]
+        items += [item(bob, alice, fit, labels=labels), item(alice, bob, labels=labels), item(alice, bob, fit)]
+        refused = await failed(client.batch(items, atomic=True))
+        assert (refused.code, refused.fields) == ("INVALID_ARGUMENT", {"transfers": "transfers.labels"})
+        assert await client.balance(bob) == 0
+        answer = await client.batch(items)
+        assert reasons(answer) == ["POSTED"] * len(items)
+        assert len({result.transaction.post_time.ToJsonString() for result in answer.results}) == 2
+        assert await client.balance(bob) == fit + 1
 
 
 @asynchronous
