@@ -8,7 +8,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ STOP_TIMEOUT_SECONDS = 60
 
 @dataclass(frozen=True)
 class Step:
-    """One call: what it shows, the call, and the HTTP status that it must be answered with."""
+    """One call: what it shows, the call, and the HTTP status that it must be answered with. In the path, `{hold}` and
+    `{transaction}` are the names of the last that were answered."""
 
     says: str
     method: str
@@ -37,8 +38,12 @@ def usd(minor_units: int) -> dict[str, Any]:
     return {"currencyCode": "USD", "minorUnits": minor_units}
 
 
+def pays_bob(minor_units: int) -> dict[str, Any]:
+    return {"source": "wallets/alice", "destination": "wallets/bob", "amount": usd(minor_units)}
+
+
 def transfer(says: str, key: str, minor_units: int, status: int = 200, destination: str = "wallets/bob") -> Step:
-    body = {"source": "wallets/alice", "destination": destination, "amount": usd(minor_units)}
+    body = {**pays_bob(minor_units), "destination": destination}
     return Step(says, "POST", "/v1/transfers", body, key, status)
 
 
@@ -53,6 +58,26 @@ TOUR = (
     transfer("The same key for another amount is refused.", "transfer-1", 2_600, status=409),
     transfer("She cannot pay what she does not have.", "transfer-2", 99_999, status=400),
     transfer("Nor to a wallet that does not exist.", "transfer-3", 1, 404, "wallets/carol"),
+    Step(
+        "Several transfers in one call, each with its own outcome; the first costs 1.5 %.",
+        "POST",
+        "/v1/transfers:batch",
+        {
+            "transfers": [
+                {**pays_bob(1_000), "requestId": "batch-1", "fee": {"basisPoints": 150}},
+                {**pays_bob(99_999), "requestId": "batch-2"},
+            ]
+        },
+    ),
+    Step("A hold reserves money and moves none.", "POST", "/v1/holds", {**pays_bob(2_000), "ttl": "3600s"}, "hold-1"),
+    Step(
+        "Bob takes a part of it, and the rest is free again.",
+        "POST",
+        "/v1/{hold}:capture",
+        {"amount": usd(1_200), "final": True},
+        "capture-1",
+    ),
+    Step("He gives back half of that.", "POST", "/v1/{transaction}:reverse", {"amount": usd(600)}, "back-1"),
     Step("Alice's wallet is frozen: from now on nothing leaves it.", "POST", "/v1/wallets/alice:freeze", {}),
     transfer("See?", "transfer-4", 1, status=400),
     Step("Her statement: every entry with the balance after it.", "GET", "/v1/wallets/alice/entries"),
@@ -79,15 +104,17 @@ def demo() -> None:
                     output.seek(0)
                     Console(stderr=True).print(output.read(), "error: the stack did not start", markup=False)
                     raise typer.Exit(1)
+                names: dict[str, str] = {}
                 for step in TOUR:
-                    _take(step, gateway, console)
+                    answer = _take(replace(step, path=step.path.format_map(names)), gateway, console)
+                    names |= {key: answer[key]["name"] for key in ("hold", "transaction") if key in answer}
             finally:
                 stack.terminate()
                 stack.wait(STOP_TIMEOUT_SECONDS)
     console.print("That was it; the stack is gone. `make run` starts one that stays.")
 
 
-def _take(step: Step, gateway: str, console: Console) -> None:
+def _take(step: Step, gateway: str, console: Console) -> dict[str, Any]:
     console.print(f"\n[bold]{escape(step.says)}[/bold]")
     console.print(f"{step.method} {step.path}", style="cyan", markup=False)
     if step.body:
@@ -98,9 +125,10 @@ def _take(step: Step, gateway: str, console: Console) -> None:
     if status != step.status:
         Console(stderr=True).print(f"error: {step.status} was expected", style="red")
         raise typer.Exit(1)
+    return answer
 
 
-def _call(step: Step, gateway: str) -> tuple[int, Any]:
+def _call(step: Step, gateway: str) -> tuple[int, dict[str, Any]]:
     headers = {"content-type": "application/json"} | ({"idempotency-key": step.key} if step.key else {})
     data = None if step.body is None else json.dumps(step.body).encode()
     request = urllib.request.Request(gateway + step.path, data, headers, method=step.method)  # noqa: S310 - our own
