@@ -146,7 +146,7 @@ def _show(stack: LocalStack) -> None:
     console.print(table)
     console.print("Try:", highlight=False)
     command = f"""\
-  curl -X POST '{where["gateway"]}/v1/wallets?walletId=alice' -H 'content-type: application/json' \\
-    -d '{{"displayName": "Alice", "currencyCode": "USD"}}'"""
+  curl -s '{where["gateway"]}/v1/wallets?walletId=alice' -H 'idempotency-key: alice' -d '{{"currencyCode": "USD"}}'
+  (the README's first call; it goes on from there)"""
     console.print(command, markup=False, highlight=False, soft_wrap=True)
     console.print("Ctrl-C stops everything; the data stays.", highlight=False)

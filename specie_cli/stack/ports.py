@@ -86,7 +86,8 @@ def _demand(port: int, part: str, option: str) -> None:
         raise StackError(f"Port {port} for {part} is not between 1 and {LAST}; give another one with {option}.")
     if not _is_free(port):
         raise StackError(
-            f"Port {port} on {HOST}, for {part}, is taken by another program. Stop it, or give {option} another port."
+            f"Port {port} on {HOST}, for {part}, is taken by another program. Stop it, or give `specie up` another:"
+            f" {option} for this one, --port for all of them."
         )
 
 
