@@ -124,8 +124,21 @@ def _either(weights: Mapping[st.SearchStrategy[T], int]) -> st.SearchStrategy[T]
 ANY_AMOUNT = _either({SMALL: 12, st.sampled_from([100, BIGGEST // 2, BIGGEST - 1, BIGGEST]): 1})
 
 
-def wishes(amounts: st.SearchStrategy[int], *, deferred: bool) -> st.SearchStrategy[Wish]:
-    """Of every kind but expiries. `deferred`: some are ASYNC."""
+def transfers(amounts: st.SearchStrategy[int]) -> st.SearchStrategy[Wish]:
+    """Some with fees, some with conditions, some ASYNC."""
+    version, minimum = _seldom(st.integers(0, 12), 15), _seldom(st.integers(-20, 60), 10)
+    later = st.sampled_from([False] * 7 + [True])
+    ways = st.sampled_from(WAYS)
+    return st.builds(_transfer, KEYS, ways, amounts, DESCRIPTIONS, _fees(), version, minimum, later)
+
+
+def items(amounts: st.SearchStrategy[int], bad_one_in: int) -> st.SearchStrategy[list[Wish | None]]:
+    """Of a batch. None: one that breaks the contract's rules."""
+    either: dict[st.SearchStrategy[Wish | None], int] = {st.none(): 1, transfers(amounts): bad_one_in - 1}
+    return st.lists(_either(either), min_size=2, max_size=12)
+
+
+def _fees() -> st.SearchStrategy[Fee | None]:
     prices = st.sampled_from([(1, 0), (250, 0), (5000, 0), (10_000, 0), (0, 1), (0, 3), (0, 9)])
     fees = st.builds(
         lambda price, destination, included: Fee(price[0], price[1], destination, included),
@@ -133,17 +146,20 @@ def wishes(amounts: st.SearchStrategy[int], *, deferred: bool) -> st.SearchStrat
         st.sampled_from([FEES, FEES, *USERS]),
         st.booleans(),
     )
-    ways, fee = st.sampled_from(WAYS), _seldom(fees, 3)
-    later = st.sampled_from([False] * 7 + [True]) if deferred else st.just(False)
-    version, minimum = _seldom(st.integers(0, 12), 15), _seldom(st.integers(-20, 60), 10)
+    return _seldom(fees, 3)
+
+
+def wishes(amounts: st.SearchStrategy[int]) -> st.SearchStrategy[Wish]:
+    """Of every kind but expiries."""
+    ways = st.sampled_from(WAYS)
     providers = st.sampled_from(["", "", "", "", BANK, BANK, USERS[0], NOBODY])
     part = _either({st.just(0): 1, amounts: 3})
     units, ttls = st.sampled_from(["USD"] * 12 + ["EUR"]), st.sampled_from([None, MICROSECOND, MINUTE, HOUR])
     return _either(
         {
-            st.builds(_transfer, KEYS, ways, amounts, DESCRIPTIONS, fee, version, minimum, later): 4,
+            transfers(amounts): 4,
             st.builds(_deposit, KEYS, st.sampled_from(USERS), amounts, providers): 2,
-            st.builds(_withdrawal, KEYS, st.sampled_from(USERS), amounts, providers, fee): 2,
+            st.builds(_withdrawal, KEYS, st.sampled_from(USERS), amounts, providers, _fees()): 2,
             st.builds(_posting, KEYS, _balanced(amounts), DESCRIPTIONS): 2,
             st.builds(_hold, KEYS, ways, amounts, ttls): 2,
             st.builds(_hold, KEYS, ways, amounts, st.none(), st.sampled_from([-MINUTE, NOW, MINUTE, HOUR, HOUR])): 1,
@@ -171,6 +187,8 @@ def _transfer(
     deferred: bool,
 ) -> Wish:
     source, destination, currency = way
+    if fee is not None and fee.destination == FEES:
+        fee = fee._replace(destination=f"system/fees-{currency.lower()}")
     return Wish(
         Asked(
             key,

@@ -43,7 +43,7 @@ START = datetime(2026, 3, 28, 20, 45, tzinfo=UTC)
 """Some hours before the clocks of Berlin change."""
 PRINCIPAL = "local"
 
-WISHES = wishes(ANY_AMOUNT, deferred=True)
+WISHES = wishes(ANY_AMOUNT)
 GROUPS = st.lists(st.lists(WISHES, min_size=1, max_size=4), min_size=1, max_size=4)
 REVISIONS = st.integers(-1, 2)
 LIMITS = st.fixed_dictionaries(
