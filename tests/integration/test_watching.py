@@ -159,7 +159,7 @@ async def test_after_a_kill_nothing_is_missing_and_nothing_comes_twice(postgres_
             for number in range(3):
                 async with connected(first.targets[0]) as other, watching(other, alice, cursor) as watch:
                     if number == 0:
-                        paying_from = watch.cursor
+                        start = watch.messages[0].cursor
                     await watch.has(20)
                     first.kill()
                     await watch.ended()
@@ -168,7 +168,7 @@ async def test_after_a_kill_nothing_is_missing_and_nothing_comes_twice(postgres_
                 await asyncio.to_thread(first.start)
             paying.cancel()
             await asyncio.gather(paying, return_exceptions=True)
-            async with watching(client, alice, paying_from) as watch:
+            async with watching(client, alice, start) as watch:
                 last = await client.transfer(alice, bob, 1)
                 await watch.until_named(last.transaction.name)
                 expected = [t.name for t in watch.transactions]

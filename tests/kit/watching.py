@@ -19,6 +19,7 @@ class Watch:
         self.call = call
         self.messages: list[Any] = []
         self.error: Failed | None = None
+        self.over = False
 
     @property
     def transactions(self) -> list[Transaction]:
@@ -35,6 +36,8 @@ class Watch:
                 self.messages.append(message)
         except grpc.aio.AioRpcError as error:
             self.error = to_failed(error)
+        finally:
+            self.over = True
 
     async def has(self, count: int) -> list[Transaction]:
         """Waits for so many transactions; all that have come."""
@@ -52,8 +55,7 @@ class Watch:
 
     async def ended(self) -> Failed | None:
         """Waits for the end; the error, if it was one."""
-        await wait_until_async(self.call.done, "the stream ends")
-        await asyncio.sleep(0)
+        await wait_until_async(lambda: self.over, "the stream ends")
         return self.error
 
 
@@ -63,7 +65,7 @@ async def watching(client: Client, wallet: str = "", cursor: str = "") -> AsyncI
     watch = Watch(client.transactions.WatchTransactions(WatchTransactionsRequest(wallet=wallet, cursor=cursor)))
     running = asyncio.create_task(watch.run())
     try:
-        await wait_until_async(lambda: watch.messages or running.done(), "the first message comes")
+        await wait_until_async(lambda: watch.messages or watch.over, "the first message comes")
         yield watch
     finally:
         watch.call.cancel()
