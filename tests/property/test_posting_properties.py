@@ -8,6 +8,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -42,6 +43,8 @@ from transaction_service.posting.queue import Result
 START = datetime(2026, 3, 28, 20, 45, tzinfo=UTC)
 """Some hours before the clocks of Berlin change."""
 PRINCIPAL = "local"
+PATIENCE_SECONDS = 300
+"""Also where others use the machine."""
 
 WISHES = wishes(ANY_AMOUNT)
 GROUPS = st.lists(st.lists(WISHES, min_size=1, max_size=4), min_size=1, max_size=4)
@@ -307,10 +310,12 @@ def _hold(hold: Hold) -> tuple[str, int, int, int]:
     return hold.state.name, hold.amount, hold.captured, hold.released
 
 
+@pytest.mark.timeout(PATIENCE_SECONDS)
 def test_in_memory() -> None:
     run_state_machine_as_test(MemoryMachine, settings=settings(max_examples=200, stateful_step_count=30, deadline=None))
 
 
+@pytest.mark.timeout(PATIENCE_SECONDS)
 def test_in_postgresql(postgres_server: Server) -> None:
     class OnThisServer(PostgresMachine):
         def __init__(self) -> None:

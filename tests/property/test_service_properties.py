@@ -36,6 +36,8 @@ from tests.kit.wishes import (
     wishes,
 )
 
+PATIENCE_SECONDS = 300
+"""Also where others use the machine."""
 OPENED = [*USERS, *EUROS, BANK]
 REVISIONS = st.integers(-1, 2)
 LIMITS = st.fixed_dictionaries(
@@ -261,6 +263,7 @@ def service(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Ite
         assert [event for event in running.events() if event.get("level") not in ("info", "warning")] == []
 
 
+@pytest.mark.timeout(PATIENCE_SECONDS)
 def test_the_service_answers_as_the_model_does(service: ServiceProcess, database: Database) -> None:
     class OfThisService(ServiceMachine):
         def __init__(self) -> None:
