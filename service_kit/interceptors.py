@@ -8,6 +8,7 @@ from __future__ import annotations  # grpc's types are generic for type checkers
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from time import monotonic
 from typing import Any, Final
 
@@ -147,17 +148,21 @@ async def idempotency_key(call: Call, proceed: Next) -> Answer:
 
 async def validate(call: Call, proceed: Next) -> Answer:
     """Innermost: the rules that the contract carries."""
-    check_rules(call.request)
+    check_rules(call.request, without_key="must be given, or sent as the header idempotency-key")
     return await proceed(call)
 
 
-def check_rules(message: Message) -> None:
-    """Raises Refusal INVALID_FIELD for what breaks a rule that the contract carries."""
+def check_rules(message: Message, *, without_key: str = "must be given") -> None:
+    """Raises Refusal INVALID_FIELD for what breaks a rule that the contract carries. `without_key`: what is said of the
+    commonest flaw, a missing request_id."""
     violations = protovalidate.collect_violations(message)
     if violations:
-        raise invalid_fields(
-            [Violation(field_path(v.proto.field), v.proto.rule_id, v.proto.message) for v in violations]
-        )
+        told = [Violation(field_path(v.proto.field), v.proto.rule_id, v.proto.message) for v in violations]
+        raise invalid_fields([replace(v, description=without_key) if _is_no_key(v) else v for v in told])
+
+
+def _is_no_key(violation: Violation) -> bool:
+    return (violation.field, violation.rule) == ("request_id", "string.min_len")
 
 
 def field_path(path: Any) -> str:  # noqa: ANN401 - protovalidate has its own message classes, none of them public

@@ -80,6 +80,7 @@ async def all_or_none(transfers: Items, poster: Poster) -> BatchTransferResponse
         error = refused(results[culprit])
         if isinstance(error, Refusal) and isinstance(results[culprit], Outcome | Refused):
             error.metadata["item"] = str(culprit)
+            error.message = f"item {culprit}: {error.message}"
         raise error
     return await _answer(len(transfers), results, {}, call)
 
