@@ -26,7 +26,7 @@ MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
 """A batch of 5,000 transfers whose texts are as long as they may be, without labels, has 15 MiB."""
 METADATA_BYTES_MAX: Final = 32 * 1024
 """Twice what the gateway lets through, for what it adds itself."""
-CONCURRENT_STREAMS_MAX: Final = 10_000
+CONCURRENT_STREAMS_MAX: Final = 25_000
 """Above the posting queue's length, so that a full queue answers with its own error and RetryInfo."""
 GC_ALLOCATIONS: Final = 20_000
 """So many more containers made than freed start a collection of the young ones; Python's default is 700."""

@@ -22,7 +22,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def test_what_nobody_sets() -> None:
     settings = TransactionSettings()
     assert (settings.host, settings.port, settings.workers, settings.metrics_port) == ("127.0.0.1", 50061, 1, 0)
-    assert (settings.lanes, settings.group_max, settings.queue_length) == (1, 1000, 5000)
+    assert (settings.lanes, settings.group_max, settings.queue_length) == (1, 1000, 20_000)
     assert settings.reflection is False
 
 
