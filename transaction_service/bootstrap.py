@@ -40,6 +40,10 @@ connection it takes less."""
 DUE_HOLDS_COUNTED_MAX: Final = 10_000
 """So far the metric tells how many expired holds wait; there should be none."""
 
+SERVICE: Final = "specie.transaction.v1.TransactionService"
+CROWDS: Final = frozenset(f"{SERVICE}/{method}" for method in ("Transfer", "Deposit", "Withdraw"))
+"""The calls that come by the thousand: each stands in a line of its own, so that no other call waits behind them."""
+
 log = structlog.stdlib.get_logger()
 
 
@@ -82,12 +86,13 @@ def build(settings: TransactionSettings) -> Application:
 
     return Application(
         servicers={
-            "specie.transaction.v1.TransactionService": partial(add_TransactionServiceServicer_to_server, servicer),
+            SERVICE: partial(add_TransactionServiceServicer_to_server, servicer),
             "specie.transaction.v1.AccountService": partial(add_AccountServiceServicer_to_server, internal),
         },
         check=check,
         background=(partial(watch, lanes), *(dispatcher.run for dispatcher in dispatchers)),
         close=close,
+        crowds=CROWDS,
     )
 
 
