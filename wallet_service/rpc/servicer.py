@@ -1,6 +1,5 @@
 """WalletService: from a request to a use case and back, nothing else."""
 
-
 from typing import Any, Final
 
 from grpc import aio
