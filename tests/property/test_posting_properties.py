@@ -107,7 +107,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(wish=WISHES, picks=st.lists(PICKS, min_size=1, max_size=5), atomic=st.sampled_from([False, False, True]))
     def requests_are_repeated(self, wish: Wish, picks: list[int], atomic: bool) -> None:
-        """Of the same batch, and of any before; some with another amount."""
+        """Of the same batch, and of any before."""
         batch = [resolve(wish, self.model)]
         for pick in picks:
             known = [*(stored.asked for stored in self.model.stored.values()), *batch]
