@@ -5,6 +5,8 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from tests.kit.builders import (
     FEES,
     account,
@@ -166,6 +168,20 @@ def test_the_lock_pass_finds_holds_and_what_was_given_back(ledger: Ledger) -> No
     assert locked.holds[placed.id].remaining == 6
     assert locked.reversed == {paid.id: Reversed(2, 15)}
     assert locked.known == {m.id: stored(ledger, m) for m in (paid, untouched, poor)}
+
+
+@pytest.mark.parametrize("included", [False, True])
+def test_a_fee_goes_back_last_and_once(ledger: Ledger, included: bool) -> None:
+    alice, bob = funded(ledger, 100, "alice", "bob")
+    paid = transfer(alice, bob, 30, terms=fee(6, included=included))
+    received = 24 if included else 30
+    parts = [reversal(paid, 4), reversal(paid, received - 4), reversal(paid), reversal(paid)]
+    told = [code(answer) for answer in outcomes(ledger, paid, *parts)]
+    assert told == ["POSTED"] * 4 + ["ALREADY_REVERSED"]
+    assert [a.balance for a in ledger.get([alice, bob])] == [100, 100]
+    locked = ledger.store.lock(Wanted({alice}, {paid.id}, (), {paid.id}), patient=True)
+    ledger.store.roll_back()
+    assert locked.reversed == {paid.id: Reversed(3, received, whole=True)}
 
 
 def test_what_is_held_and_paid_at_once(ledger: Ledger) -> None:
