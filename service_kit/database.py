@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from service_kit.settings import ServiceSettings
-from service_kit.status import Refusal
+from service_kit.status import RETRY_AFTER_SECONDS, Refusal
 
 T = TypeVar("T")
 
@@ -30,7 +30,6 @@ ATTEMPTS_MAX: Final = 3
 LOCK_TIMEOUT_MS: Final = 2000
 """A row that somebody holds for longer must not hold up the few threads that everybody shares. Above PostgreSQL's
 deadlock_timeout (1 s), so that a deadlock is found to be one, and tried again."""
-RETRY_AFTER_SECONDS: Final = 1.0
 
 
 def is_out_of_service(state: str | None) -> bool:

@@ -20,6 +20,8 @@ VIOLATIONS_BYTES_MAX: Final = 800
 """Each stands three times in a Status, which travels in base64 in the trailers, beside the message in percent code; and
 a client refuses a call whose trailers are above 8 KiB (gRPC's default)."""
 FIELD_LENGTH_MAX: Final = 100
+RETRY_AFTER_SECONDS: Final = 1.0
+"""What RetryInfo proposes to a caller that meets a service with too much to do, or one that stops."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,12 @@ from __future__ import annotations  # grpc's types are generic for type checkers
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any
 
 import grpc.aio
 from google.protobuf.message import Message
 
-from service_kit.status import Refusal
-
-RETRY_AFTER_SECONDS: Final = 1.0
+from service_kit.status import RETRY_AFTER_SECONDS, Refusal
 
 
 class Streams:

@@ -18,8 +18,8 @@ from service_kit.call import Call, current_call
 from service_kit.interceptors import ChainInterceptor
 from service_kit.server import Application, serve
 from service_kit.settings import ServiceSettings
-from service_kit.status import Refusal
-from service_kit.streams import RETRY_AFTER_SECONDS, Streams
+from service_kit.status import RETRY_AFTER_SECONDS, Refusal
+from service_kit.streams import Streams
 from tests.kit.calls import Client, Failed, connected, to_failed
 from tests.kit.chain import counted
 from tests.kit.ports import free_port

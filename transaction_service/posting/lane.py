@@ -34,7 +34,6 @@ commands, which then share one larger group. Under little load nothing waits. Se
 
 Deliver = Callable[[Sequence[tuple[Ticket, list[Result]]]], None]
 
-
 Abandoned = Callable[[int], bool]
 """Whether nobody waits any more for the work at this position of a group."""
 
@@ -154,8 +153,10 @@ class PostingLane:
         waiting = [list(pieces)]
         while waiting:
             part = [piece for piece in waiting.pop() if not abandoned(piece.position)]
-            yield from _all([piece for piece in part if not held.isdisjoint(_accounts(piece.work))], contended)
-            part = [piece for piece in part if held.isdisjoint(_accounts(piece.work))]
+            if held:
+                free = [held.isdisjoint(_accounts(piece.work)) for piece in part]
+                yield from _all([piece for piece, is_free in zip(part, free, strict=True) if not is_free], contended)
+                part = [piece for piece, is_free in zip(part, free, strict=True) if is_free]
             if not part:
                 continue
             try:

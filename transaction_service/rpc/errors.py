@@ -5,11 +5,9 @@ from typing import Final
 
 from iso4217 import Currency
 
-from service_kit.status import Refusal
+from service_kit.status import RETRY_AFTER_SECONDS, Refusal
 from transaction_service.domain.failure import Failure, Reason
 from transaction_service.posting.queue import Contention, Expired, LedgerUnavailable, QueueClosed, QueueFull
-
-RETRY_AFTER_SECONDS: Final = 1.0
 
 MESSAGES: Final[Mapping[Reason, str]] = {
     Reason.SAME_WALLET: "source and destination are both {wallet}; name two wallets",

@@ -15,7 +15,6 @@ from specie.transaction.v1 import (
 
 from service_kit.call import Call, current_call
 from transaction_service.domain import hold_commands
-from transaction_service.domain.failure import Failure, Reason
 from transaction_service.domain.hold import Hold
 from transaction_service.domain.movement import Movement, Outcome, TransactionKind, Work, movement
 from transaction_service.domain.terms import PLAIN, Terms
@@ -23,7 +22,8 @@ from transaction_service.ports import HoldFilter, HoldReader
 from transaction_service.posting.queue import Result
 from transaction_service.rpc import commands
 from transaction_service.rpc.convert import hold_message, hold_name, to_bound, to_time, transaction_message
-from transaction_service.rpc.errors import check_currency, to_refusal
+from transaction_service.rpc.errors import check_currency
+from transaction_service.rpc.lookups import find_hold
 from transaction_service.rpc.poster import Poster, refused
 
 RELEASED_MAX: Final = 1000
@@ -41,7 +41,7 @@ class Holds:
         return PlaceHoldResponse(hold=hold_message(await self._after(outcome)), replayed=outcome.replayed)
 
     async def CaptureHold(self, request: CaptureHoldRequest, context: Any) -> CaptureHoldResponse:
-        hold = await self._hold(request.name)
+        hold = await find_hold(self._holds, request.name)
         outcome = await self._poster.one(_capture(hold, request, current_call()))
         return CaptureHoldResponse(
             hold=hold_message(await self._after(outcome)),
@@ -50,7 +50,7 @@ class Holds:
         )
 
     async def ReleaseHold(self, request: ReleaseHoldRequest, context: Any) -> ReleaseHoldResponse:
-        hold = await self._hold(request.name)
+        hold = await find_hold(self._holds, request.name)
         outcome = await self._poster.one(hold_commands.release(hold, **commands.said(request, current_call())))
         return ReleaseHoldResponse(hold=hold_message(await self._after(outcome)), replayed=outcome.replayed)
 
@@ -68,15 +68,9 @@ class Holds:
             raise refused(unanswered[0])
         return ReleaseHoldsResponse(released=released, more=len(found) == RELEASED_MAX or bool(unanswered))
 
-    async def _hold(self, name: str) -> Hold:
-        hold = await self._holds.hold(name.removeprefix("holds/"))
-        if hold is None:
-            raise to_refusal(Failure(Reason.HOLD_NOT_FOUND, {"hold": name}))
-        return hold
-
     async def _after(self, outcome: Outcome) -> Hold:
         """As the command has left it; of a repeated one: as it is now."""
-        return outcome.hold or await self._hold(hold_name(outcome.transaction.movement.hold))
+        return outcome.hold or await find_hold(self._holds, hold_name(outcome.transaction.movement.hold))
 
 
 def _place(request: PlaceHoldRequest, call: Call) -> Movement:

@@ -21,15 +21,15 @@ from specie.transaction.v1 import (
 
 from service_kit.call import current_call
 from service_kit.status import Refusal
-from transaction_service.domain.failure import Failure, Reason
-from transaction_service.domain.movement import Manner, Outcome, Transaction, TransactionState, Work
+from transaction_service.domain.failure import Reason
+from transaction_service.domain.movement import Manner, Outcome, TransactionState, Work
 from transaction_service.ports import LedgerReader
 from transaction_service.posting.pending import Pending
 from transaction_service.rpc import commands
 from transaction_service.rpc.asynchronous import admit, tell_stored
 from transaction_service.rpc.batches import all_or_none, each
 from transaction_service.rpc.convert import transaction_message
-from transaction_service.rpc.errors import to_refusal
+from transaction_service.rpc.lookups import find_transaction
 from transaction_service.rpc.poster import Poster, refused
 
 
@@ -42,9 +42,12 @@ class Moving:
 
     async def Transfer(self, request: TransferRequest, context: Any) -> TransferResponse:
         command = commands.transfer(request, current_call())
-        await admit(command, self._pending, self._reader)
+        deferred = command.terms.deferred
+        if deferred:
+            await admit(command, self._pending, self._reader)
         transaction, replayed, _ = outcome = await self._poster.one(command)
-        tell_stored([outcome], self._pending)
+        if deferred:
+            tell_stored([outcome], self._pending)
         return TransferResponse(transaction=transaction_message(transaction), replayed=replayed)
 
     async def Deposit(self, request: DepositRequest, context: Any) -> DepositResponse:
@@ -65,13 +68,13 @@ class Moving:
         return PostTransactionResponse(transaction=transaction_message(transaction), replayed=replayed)
 
     async def ReverseTransaction(self, request: ReverseTransactionRequest, context: Any) -> ReverseTransactionResponse:
-        original = await self._transaction(request.name)
+        original = await find_transaction(self._reader, request.name)
         command = commands.reversal(request, original.movement, current_call())
         transaction, replayed, _ = await self._poster.one(command)
         return ReverseTransactionResponse(transaction=transaction_message(transaction), replayed=replayed)
 
     async def CancelTransaction(self, request: CancelTransactionRequest, context: Any) -> CancelTransactionResponse:
-        transaction = await self._transaction(request.name)
+        transaction = await find_transaction(self._reader, request.name)
         if transaction.state is TransactionState.PENDING:
             work = Work([transaction.movement], Manner.CANCEL, current_call().principal)
             result = (await self._poster.many(work))[0]
@@ -83,9 +86,3 @@ class Moving:
             text = f"{request.name} is {state} and cannot be cancelled any more"
             raise Refusal("NOT_PENDING", text, {"transaction": request.name, "state": state})
         return CancelTransactionResponse(transaction=transaction_message(transaction))
-
-    async def _transaction(self, name: str) -> Transaction:
-        transaction = await self._reader.transaction(name.removeprefix("transactions/"))
-        if transaction is None:
-            raise to_refusal(Failure(Reason.TRANSACTION_NOT_FOUND, {"transaction": name}))
-        return transaction

@@ -23,7 +23,6 @@ from specie.transaction.v1 import (
 from service_kit import pages
 from service_kit.status import Refusal, invalid
 from transaction_service.domain.account import Account
-from transaction_service.domain.failure import Failure, Reason
 from transaction_service.domain.hold import HoldState
 from transaction_service.domain.movement import TransactionKind, TransactionState
 from transaction_service.ports import (
@@ -43,7 +42,7 @@ from transaction_service.rpc.convert import (
     to_time,
     transaction_message,
 )
-from transaction_service.rpc.errors import to_refusal
+from transaction_service.rpc.lookups import find_hold, find_transaction
 
 T = TypeVar("T")
 Answer = TypeVar("Answer", bound=Message)
@@ -57,9 +56,7 @@ class Reading:
     _accounts: Accounts
 
     async def GetTransaction(self, request: GetTransactionRequest, context: Any) -> GetTransactionResponse:
-        transaction = await self._reader.transaction(request.name.removeprefix("transactions/"))
-        if transaction is None:
-            raise Refusal("TRANSACTION_NOT_FOUND", f"there is no {request.name}", {"transaction": request.name})
+        transaction = await find_transaction(self._reader, request.name)
         return GetTransactionResponse(transaction=transaction_message(transaction))
 
     async def ListTransactions(self, request: ListTransactionsRequest, context: Any) -> ListTransactionsResponse:
@@ -109,10 +106,7 @@ class Reading:
         return GetBalanceResponse(balance=past_balance_message(past, account))
 
     async def GetHold(self, request: GetHoldRequest, context: Any) -> GetHoldResponse:
-        hold = await self._holds.hold(request.name.removeprefix("holds/"))
-        if hold is None:
-            raise to_refusal(Failure(Reason.HOLD_NOT_FOUND, {"hold": request.name}))
-        return GetHoldResponse(hold=hold_message(hold))
+        return GetHoldResponse(hold=hold_message(await find_hold(self._holds, request.name)))
 
     async def ListHolds(self, request: ListHoldsRequest, context: Any) -> ListHoldsResponse:
         state = HoldState(request.state) if request.state else None

@@ -8,11 +8,10 @@ from uuid import UUID
 from specie.transaction.v1 import WatchTransactionsRequest, WatchTransactionsResponse
 
 from service_kit import pages
-from service_kit.status import Refusal
+from service_kit.status import RETRY_AFTER_SECONDS, Refusal
 from transaction_service.domain.account import INT64_MAX
 from transaction_service.ports import Mark
 from transaction_service.rpc.convert import transaction_message
-from transaction_service.rpc.errors import RETRY_AFTER_SECONDS
 from transaction_service.tail import Tail, TooManyWatchers
 
 BEGINNING: Final = "beginning"

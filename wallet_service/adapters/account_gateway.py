@@ -26,7 +26,7 @@ from specie.type.v1 import Limits as LimitsMessage
 
 from service_kit.call import current_call
 from service_kit.interceptors import TRACE_HEADER
-from service_kit.status import CODES, DOMAIN, Refusal
+from service_kit.status import CODES, DOMAIN, RETRY_AFTER_SECONDS, Refusal
 from wallet_service.domain.failure import Declined, Failure, Reason
 from wallet_service.domain.wallet import Account, AccountState, Balance, Limits, Wallet
 from wallet_service.ports import AccountServiceFault
@@ -35,7 +35,6 @@ R = TypeVar("R", bound=Message)
 
 BACKGROUND_SECONDS_MAX: Final = 5.0
 """How long a call may take that is made for no caller, as the reconciler's are."""
-RETRY_AFTER_SECONDS: Final = 1.0
 STATUS_DETAILS: Final = "grpc-status-details-bin"
 
 SERVICE_CONFIG: Final = {
