@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from specie.type.v1 import access_pb2 as specie_dot_type_dot_v1_dot_access__pb2
 from specie.type.v1 import limits_pb2 as specie_dot_type_dot_v1_dot_limits__pb2
 from specie.type.v1 import money_pb2 as specie_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+specie/transaction/v1/account_service.proto\x12\x15specie.transaction.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1bspecie/type/v1/limits.proto\x1a\x1aspecie/type/v1/money.proto\"\xf0\x02\n\x07\x41\x63\x63ount\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\x12,\n\x05owner\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12(\n\rcurrency_code\x18\x03 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12<\n\x04kind\x18\x04 \x01(\x0e\x32\".specie.transaction.v1.AccountKindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x32\n\x05state\x18\x05 \x01(\x0e\x32#.specie.transaction.v1.AccountState\x12&\n\x06limits\x18\x06 \x01(\x0b\x32\x16.specie.type.v1.Limits\x12(\n\x07\x62\x61lance\x18\x07 \x01(\x0b\x32\x17.specie.type.v1.Balance\x12\x19\n\x08revision\x18\x08 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\"M\n\x12OpenAccountRequest\x12\x37\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x1e.specie.transaction.v1.AccountB\x06\xbaH\x03\xc8\x01\x01\"F\n\x13OpenAccountResponse\x12/\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x1e.specie.transaction.v1.Account\"M\n\x12GetAccountsRequest\x12\x37\n\x05names\x18\x01 \x03(\tB(\xbaH%\x92\x01\"\x10\xe8\x07\"\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\"G\n\x13GetAccountsResponse\x12\x30\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32\x1e.specie.transaction.v1.Account\"\xa3\x01\n\x16SetAccountStateRequest\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\x12>\n\x05state\x18\x02 \x01(\x0e\x32#.specie.transaction.v1.AccountStateB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x19\n\x08revision\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\"J\n\x17SetAccountStateResponse\x12/\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x1e.specie.transaction.v1.Account\"\x94\x01\n\x17SetAccountLimitsRequest\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\x12.\n\x06limits\x18\x02 \x01(\x0b\x32\x16.specie.type.v1.LimitsB\x06\xbaH\x03\xc8\x01\x01\x12\x19\n\x08revision\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\"K\n\x18SetAccountLimitsResponse\x12/\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x1e.specie.transaction.v1.Account*]\n\x0b\x41\x63\x63ountKind\x12\x1c\n\x18\x41\x43\x43OUNT_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41\x43\x43OUNT_KIND_USER\x10\x01\x12\x19\n\x15\x41\x43\x43OUNT_KIND_PROVIDER\x10\x02*y\n\x0c\x41\x63\x63ountState\x12\x1d\n\x19\x41\x43\x43OUNT_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41\x43\x43OUNT_STATE_OPEN\x10\x01\x12\x18\n\x14\x41\x43\x43OUNT_STATE_FROZEN\x10\x02\x12\x18\n\x14\x41\x43\x43OUNT_STATE_CLOSED\x10\x03\x32\xc3\x03\n\x0e\x41\x63\x63ountService\x12\x64\n\x0bOpenAccount\x12).specie.transaction.v1.OpenAccountRequest\x1a*.specie.transaction.v1.OpenAccountResponse\x12\x64\n\x0bGetAccounts\x12).specie.transaction.v1.GetAccountsRequest\x1a*.specie.transaction.v1.GetAccountsResponse\x12p\n\x0fSetAccountState\x12-.specie.transaction.v1.SetAccountStateRequest\x1a..specie.transaction.v1.SetAccountStateResponse\x12s\n\x10SetAccountLimits\x12..specie.transaction.v1.SetAccountLimitsRequest\x1a/.specie.transaction.v1.SetAccountLimitsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+specie/transaction/v1/account_service.proto\x12\x15specie.transaction.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1bspecie/type/v1/access.proto\x1a\x1bspecie/type/v1/limits.proto\x1a\x1aspecie/type/v1/money.proto\"\xf0\x02\n\x07\x41\x63\x63ount\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\x12,\n\x05owner\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12(\n\rcurrency_code\x18\x03 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12<\n\x04kind\x18\x04 \x01(\x0e\x32\".specie.transaction.v1.AccountKindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x32\n\x05state\x18\x05 \x01(\x0e\x32#.specie.transaction.v1.AccountState\x12&\n\x06limits\x18\x06 \x01(\x0b\x32\x16.specie.type.v1.Limits\x12(\n\x07\x62\x61lance\x18\x07 \x01(\x0b\x32\x17.specie.type.v1.Balance\x12\x19\n\x08revision\x18\x08 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\"M\n\x12OpenAccountRequest\x12\x37\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x1e.specie.transaction.v1.AccountB\x06\xbaH\x03\xc8\x01\x01\"F\n\x13OpenAccountResponse\x12/\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x1e.specie.transaction.v1.Account\"M\n\x12GetAccountsRequest\x12\x37\n\x05names\x18\x01 \x03(\tB(\xbaH%\x92\x01\"\x10\xe8\x07\"\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\"G\n\x13GetAccountsResponse\x12\x30\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32\x1e.specie.transaction.v1.Account\"\xa3\x01\n\x16SetAccountStateRequest\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\x12>\n\x05state\x18\x02 \x01(\x0e\x32#.specie.transaction.v1.AccountStateB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x19\n\x08revision\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\"J\n\x17SetAccountStateResponse\x12/\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x1e.specie.transaction.v1.Account\"\x94\x01\n\x17SetAccountLimitsRequest\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\x12.\n\x06limits\x18\x02 \x01(\x0b\x32\x16.specie.type.v1.LimitsB\x06\xbaH\x03\xc8\x01\x01\x12\x19\n\x08revision\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\"K\n\x18SetAccountLimitsResponse\x12/\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x1e.specie.transaction.v1.Account*]\n\x0b\x41\x63\x63ountKind\x12\x1c\n\x18\x41\x43\x43OUNT_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41\x43\x43OUNT_KIND_USER\x10\x01\x12\x19\n\x15\x41\x43\x43OUNT_KIND_PROVIDER\x10\x02*y\n\x0c\x41\x63\x63ountState\x12\x1d\n\x19\x41\x43\x43OUNT_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41\x43\x43OUNT_STATE_OPEN\x10\x01\x12\x18\n\x14\x41\x43\x43OUNT_STATE_FROZEN\x10\x02\x12\x18\n\x14\x41\x43\x43OUNT_STATE_CLOSED\x10\x03\x32\xe3\x03\n\x0e\x41\x63\x63ountService\x12l\n\x0bOpenAccount\x12).specie.transaction.v1.OpenAccountRequest\x1a*.specie.transaction.v1.OpenAccountResponse\"\x06\x92\xb5\x18\x02\x08\x07\x12l\n\x0bGetAccounts\x12).specie.transaction.v1.GetAccountsRequest\x1a*.specie.transaction.v1.GetAccountsResponse\"\x06\x92\xb5\x18\x02\x08\x07\x12x\n\x0fSetAccountState\x12-.specie.transaction.v1.SetAccountStateRequest\x1a..specie.transaction.v1.SetAccountStateResponse\"\x06\x92\xb5\x18\x02\x08\x07\x12{\n\x10SetAccountLimits\x12..specie.transaction.v1.SetAccountLimitsRequest\x1a/.specie.transaction.v1.SetAccountLimitsResponse\"\x06\x92\xb5\x18\x02\x08\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -60,28 +61,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETACCOUNTLIMITSREQUEST'].fields_by_name['limits']._serialized_options = b'\272H\003\310\001\001'
   _globals['_SETACCOUNTLIMITSREQUEST'].fields_by_name['revision']._loaded_options = None
   _globals['_SETACCOUNTLIMITSREQUEST'].fields_by_name['revision']._serialized_options = b'\272H\004\"\002(\001'
-  _globals['_ACCOUNTKIND']._serialized_start=1300
-  _globals['_ACCOUNTKIND']._serialized_end=1393
-  _globals['_ACCOUNTSTATE']._serialized_start=1395
-  _globals['_ACCOUNTSTATE']._serialized_end=1516
-  _globals['_ACCOUNT']._serialized_start=157
-  _globals['_ACCOUNT']._serialized_end=525
-  _globals['_OPENACCOUNTREQUEST']._serialized_start=527
-  _globals['_OPENACCOUNTREQUEST']._serialized_end=604
-  _globals['_OPENACCOUNTRESPONSE']._serialized_start=606
-  _globals['_OPENACCOUNTRESPONSE']._serialized_end=676
-  _globals['_GETACCOUNTSREQUEST']._serialized_start=678
-  _globals['_GETACCOUNTSREQUEST']._serialized_end=755
-  _globals['_GETACCOUNTSRESPONSE']._serialized_start=757
-  _globals['_GETACCOUNTSRESPONSE']._serialized_end=828
-  _globals['_SETACCOUNTSTATEREQUEST']._serialized_start=831
-  _globals['_SETACCOUNTSTATEREQUEST']._serialized_end=994
-  _globals['_SETACCOUNTSTATERESPONSE']._serialized_start=996
-  _globals['_SETACCOUNTSTATERESPONSE']._serialized_end=1070
-  _globals['_SETACCOUNTLIMITSREQUEST']._serialized_start=1073
-  _globals['_SETACCOUNTLIMITSREQUEST']._serialized_end=1221
-  _globals['_SETACCOUNTLIMITSRESPONSE']._serialized_start=1223
-  _globals['_SETACCOUNTLIMITSRESPONSE']._serialized_end=1298
-  _globals['_ACCOUNTSERVICE']._serialized_start=1519
-  _globals['_ACCOUNTSERVICE']._serialized_end=1970
+  _globals['_ACCOUNTSERVICE'].methods_by_name['OpenAccount']._loaded_options = None
+  _globals['_ACCOUNTSERVICE'].methods_by_name['OpenAccount']._serialized_options = b'\222\265\030\002\010\007'
+  _globals['_ACCOUNTSERVICE'].methods_by_name['GetAccounts']._loaded_options = None
+  _globals['_ACCOUNTSERVICE'].methods_by_name['GetAccounts']._serialized_options = b'\222\265\030\002\010\007'
+  _globals['_ACCOUNTSERVICE'].methods_by_name['SetAccountState']._loaded_options = None
+  _globals['_ACCOUNTSERVICE'].methods_by_name['SetAccountState']._serialized_options = b'\222\265\030\002\010\007'
+  _globals['_ACCOUNTSERVICE'].methods_by_name['SetAccountLimits']._loaded_options = None
+  _globals['_ACCOUNTSERVICE'].methods_by_name['SetAccountLimits']._serialized_options = b'\222\265\030\002\010\007'
+  _globals['_ACCOUNTKIND']._serialized_start=1329
+  _globals['_ACCOUNTKIND']._serialized_end=1422
+  _globals['_ACCOUNTSTATE']._serialized_start=1424
+  _globals['_ACCOUNTSTATE']._serialized_end=1545
+  _globals['_ACCOUNT']._serialized_start=186
+  _globals['_ACCOUNT']._serialized_end=554
+  _globals['_OPENACCOUNTREQUEST']._serialized_start=556
+  _globals['_OPENACCOUNTREQUEST']._serialized_end=633
+  _globals['_OPENACCOUNTRESPONSE']._serialized_start=635
+  _globals['_OPENACCOUNTRESPONSE']._serialized_end=705
+  _globals['_GETACCOUNTSREQUEST']._serialized_start=707
+  _globals['_GETACCOUNTSREQUEST']._serialized_end=784
+  _globals['_GETACCOUNTSRESPONSE']._serialized_start=786
+  _globals['_GETACCOUNTSRESPONSE']._serialized_end=857
+  _globals['_SETACCOUNTSTATEREQUEST']._serialized_start=860
+  _globals['_SETACCOUNTSTATEREQUEST']._serialized_end=1023
+  _globals['_SETACCOUNTSTATERESPONSE']._serialized_start=1025
+  _globals['_SETACCOUNTSTATERESPONSE']._serialized_end=1099
+  _globals['_SETACCOUNTLIMITSREQUEST']._serialized_start=1102
+  _globals['_SETACCOUNTLIMITSREQUEST']._serialized_end=1250
+  _globals['_SETACCOUNTLIMITSRESPONSE']._serialized_start=1252
+  _globals['_SETACCOUNTLIMITSRESPONSE']._serialized_end=1327
+  _globals['_ACCOUNTSERVICE']._serialized_start=1548
+  _globals['_ACCOUNTSERVICE']._serialized_end=2031
 # @@protoc_insertion_point(module_scope)

@@ -37,8 +37,16 @@ class TransactionServiceStub:
     Failures that the ledger's state decides are stored as FAILED transactions; those that the request alone decides
     (INVALID_ARGUMENT) are not. A call moves all of its money or none.
 
-    Besides the reasons named at each call, every call can fail with INVALID_FIELD, MALFORMED_REQUEST, OVERLOADED,
-    DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL, and calls that move money with CONTENTION (specie.type.v1.ErrorReason).
+    Who may make a call stands at each (specie.type.v1.Access). Callers that are not trusted debit only wallets that are
+    their own, and deposit only into them; somebody else's does not exist for them (SOURCE_NOT_FOUND, WALLET_NOT_FOUND, for
+    a deposit DESTINATION_NOT_FOUND). Whom they pay is not asked. They see the transactions that name a wallet of their own
+    once the money has moved, and before, or if it fails, those that they asked for and those out of their wallets; and the
+    holds whose source or destination is theirs. Where they list or follow, they name a wallet of their own, or the call is
+    refused with PERMISSION_DENIED.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL, and calls that move money with CONTENTION
+    (specie.type.v1.ErrorReason).
     """
 
     def __init__(self, channel):
@@ -149,8 +157,16 @@ class TransactionServiceServicer:
     Failures that the ledger's state decides are stored as FAILED transactions; those that the request alone decides
     (INVALID_ARGUMENT) are not. A call moves all of its money or none.
 
-    Besides the reasons named at each call, every call can fail with INVALID_FIELD, MALFORMED_REQUEST, OVERLOADED,
-    DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL, and calls that move money with CONTENTION (specie.type.v1.ErrorReason).
+    Who may make a call stands at each (specie.type.v1.Access). Callers that are not trusted debit only wallets that are
+    their own, and deposit only into them; somebody else's does not exist for them (SOURCE_NOT_FOUND, WALLET_NOT_FOUND, for
+    a deposit DESTINATION_NOT_FOUND). Whom they pay is not asked. They see the transactions that name a wallet of their own
+    once the money has moved, and before, or if it fails, those that they asked for and those out of their wallets; and the
+    holds whose source or destination is theirs. Where they list or follow, they name a wallet of their own, or the call is
+    refused with PERMISSION_DENIED.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL, and calls that move money with CONTENTION
+    (specie.type.v1.ErrorReason).
     """
 
     def Transfer(self, request, context):
@@ -219,7 +235,8 @@ class TransactionServiceServicer:
     def ReverseTransaction(self, request, context):
         """Gives back what a transaction moved: all that is left of it, or a part. The parts are never more than the original.
         The fee goes back with all that is left, not with a part. A frozen wallet gives nothing back. Limits of wallets do not
-        bind what is given back.
+        bind what is given back. Callers that are not trusted give back only what their own wallets got, all of it: no fee that
+        somebody else got, and nothing of the outside world (SOURCE_NOT_FOUND).
 
         Reasons: TRANSACTION_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, NOT_REVERSIBLE, TRANSACTION_NOT_POSTED,
         NOT_DIVISIBLE, CURRENCY_MISMATCH, ALREADY_REVERSED, REVERSAL_ABOVE_ORIGINAL, SOURCE_CLOSED, SOURCE_FROZEN,
@@ -231,7 +248,8 @@ class TransactionServiceServicer:
 
     def CancelTransaction(self, request, context):
         """Takes back an ASYNC transfer that is still PENDING: it becomes FAILED with TRANSFER_CANCELLED. To cancel one that was
-        cancelled is answered alike.
+        cancelled is answered alike. Callers that are not trusted take back what they asked for, and what is to come out of
+        their wallets.
 
         Reasons: TRANSACTION_NOT_FOUND, NOT_PENDING.
         """
@@ -253,7 +271,8 @@ class TransactionServiceServicer:
 
     def CaptureHold(self, request, context):
         """Moves what a hold reserves, or a part of it, to the hold's destination. May be done several times, until nothing is
-        left; `final` frees what is left after this one.
+        left; `final` frees what is left after this one. Who may capture and release is the owner of the source, and who is
+        trusted.
 
         Reasons: HOLD_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED,
         CURRENCY_MISMATCH, CAPTURE_ABOVE_HOLD, SOURCE_FROZEN, DESTINATION_CLOSED, BALANCE_OVERFLOW.
@@ -458,8 +477,16 @@ class TransactionService:
     Failures that the ledger's state decides are stored as FAILED transactions; those that the request alone decides
     (INVALID_ARGUMENT) are not. A call moves all of its money or none.
 
-    Besides the reasons named at each call, every call can fail with INVALID_FIELD, MALFORMED_REQUEST, OVERLOADED,
-    DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL, and calls that move money with CONTENTION (specie.type.v1.ErrorReason).
+    Who may make a call stands at each (specie.type.v1.Access). Callers that are not trusted debit only wallets that are
+    their own, and deposit only into them; somebody else's does not exist for them (SOURCE_NOT_FOUND, WALLET_NOT_FOUND, for
+    a deposit DESTINATION_NOT_FOUND). Whom they pay is not asked. They see the transactions that name a wallet of their own
+    once the money has moved, and before, or if it fails, those that they asked for and those out of their wallets; and the
+    holds whose source or destination is theirs. Where they list or follow, they name a wallet of their own, or the call is
+    refused with PERMISSION_DENIED.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL, and calls that move money with CONTENTION
+    (specie.type.v1.ErrorReason).
     """
 
     @staticmethod

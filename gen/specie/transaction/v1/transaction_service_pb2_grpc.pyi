@@ -38,8 +38,16 @@ class TransactionServiceStub:
     Failures that the ledger's state decides are stored as FAILED transactions; those that the request alone decides
     (INVALID_ARGUMENT) are not. A call moves all of its money or none.
 
-    Besides the reasons named at each call, every call can fail with INVALID_FIELD, MALFORMED_REQUEST, OVERLOADED,
-    DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL, and calls that move money with CONTENTION (specie.type.v1.ErrorReason).
+    Who may make a call stands at each (specie.type.v1.Access). Callers that are not trusted debit only wallets that are
+    their own, and deposit only into them; somebody else's does not exist for them (SOURCE_NOT_FOUND, WALLET_NOT_FOUND, for
+    a deposit DESTINATION_NOT_FOUND). Whom they pay is not asked. They see the transactions that name a wallet of their own
+    once the money has moved, and before, or if it fails, those that they asked for and those out of their wallets; and the
+    holds whose source or destination is theirs. Where they list or follow, they name a wallet of their own, or the call is
+    refused with PERMISSION_DENIED.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL, and calls that move money with CONTENTION
+    (specie.type.v1.ErrorReason).
     """
 
     @_typing.overload
@@ -92,7 +100,8 @@ class TransactionServiceStub:
     ReverseTransaction: _grpc.UnaryUnaryMultiCallable[_posting_calls_pb2.ReverseTransactionRequest, _posting_calls_pb2.ReverseTransactionResponse]
     """Gives back what a transaction moved: all that is left of it, or a part. The parts are never more than the original.
     The fee goes back with all that is left, not with a part. A frozen wallet gives nothing back. Limits of wallets do not
-    bind what is given back.
+    bind what is given back. Callers that are not trusted give back only what their own wallets got, all of it: no fee that
+    somebody else got, and nothing of the outside world (SOURCE_NOT_FOUND).
 
     Reasons: TRANSACTION_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, NOT_REVERSIBLE, TRANSACTION_NOT_POSTED,
     NOT_DIVISIBLE, CURRENCY_MISMATCH, ALREADY_REVERSED, REVERSAL_ABOVE_ORIGINAL, SOURCE_CLOSED, SOURCE_FROZEN,
@@ -100,7 +109,8 @@ class TransactionServiceStub:
     """
     CancelTransaction: _grpc.UnaryUnaryMultiCallable[_posting_calls_pb2.CancelTransactionRequest, _posting_calls_pb2.CancelTransactionResponse]
     """Takes back an ASYNC transfer that is still PENDING: it becomes FAILED with TRANSFER_CANCELLED. To cancel one that was
-    cancelled is answered alike.
+    cancelled is answered alike. Callers that are not trusted take back what they asked for, and what is to come out of
+    their wallets.
 
     Reasons: TRANSACTION_NOT_FOUND, NOT_PENDING.
     """
@@ -114,7 +124,8 @@ class TransactionServiceStub:
     """
     CaptureHold: _grpc.UnaryUnaryMultiCallable[_hold_calls_pb2.CaptureHoldRequest, _hold_calls_pb2.CaptureHoldResponse]
     """Moves what a hold reserves, or a part of it, to the hold's destination. May be done several times, until nothing is
-    left; `final` frees what is left after this one.
+    left; `final` frees what is left after this one. Who may capture and release is the owner of the source, and who is
+    trusted.
 
     Reasons: HOLD_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED,
     CURRENCY_MISMATCH, CAPTURE_ABOVE_HOLD, SOURCE_FROZEN, DESTINATION_CLOSED, BALANCE_OVERFLOW.
@@ -180,8 +191,16 @@ class TransactionServiceAsyncStub(TransactionServiceStub):
     Failures that the ledger's state decides are stored as FAILED transactions; those that the request alone decides
     (INVALID_ARGUMENT) are not. A call moves all of its money or none.
 
-    Besides the reasons named at each call, every call can fail with INVALID_FIELD, MALFORMED_REQUEST, OVERLOADED,
-    DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL, and calls that move money with CONTENTION (specie.type.v1.ErrorReason).
+    Who may make a call stands at each (specie.type.v1.Access). Callers that are not trusted debit only wallets that are
+    their own, and deposit only into them; somebody else's does not exist for them (SOURCE_NOT_FOUND, WALLET_NOT_FOUND, for
+    a deposit DESTINATION_NOT_FOUND). Whom they pay is not asked. They see the transactions that name a wallet of their own
+    once the money has moved, and before, or if it fails, those that they asked for and those out of their wallets; and the
+    holds whose source or destination is theirs. Where they list or follow, they name a wallet of their own, or the call is
+    refused with PERMISSION_DENIED.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL, and calls that move money with CONTENTION
+    (specie.type.v1.ErrorReason).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -231,7 +250,8 @@ class TransactionServiceAsyncStub(TransactionServiceStub):
     ReverseTransaction: _aio.UnaryUnaryMultiCallable[_posting_calls_pb2.ReverseTransactionRequest, _posting_calls_pb2.ReverseTransactionResponse]  # type: ignore[assignment]
     """Gives back what a transaction moved: all that is left of it, or a part. The parts are never more than the original.
     The fee goes back with all that is left, not with a part. A frozen wallet gives nothing back. Limits of wallets do not
-    bind what is given back.
+    bind what is given back. Callers that are not trusted give back only what their own wallets got, all of it: no fee that
+    somebody else got, and nothing of the outside world (SOURCE_NOT_FOUND).
 
     Reasons: TRANSACTION_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, NOT_REVERSIBLE, TRANSACTION_NOT_POSTED,
     NOT_DIVISIBLE, CURRENCY_MISMATCH, ALREADY_REVERSED, REVERSAL_ABOVE_ORIGINAL, SOURCE_CLOSED, SOURCE_FROZEN,
@@ -239,7 +259,8 @@ class TransactionServiceAsyncStub(TransactionServiceStub):
     """
     CancelTransaction: _aio.UnaryUnaryMultiCallable[_posting_calls_pb2.CancelTransactionRequest, _posting_calls_pb2.CancelTransactionResponse]  # type: ignore[assignment]
     """Takes back an ASYNC transfer that is still PENDING: it becomes FAILED with TRANSFER_CANCELLED. To cancel one that was
-    cancelled is answered alike.
+    cancelled is answered alike. Callers that are not trusted take back what they asked for, and what is to come out of
+    their wallets.
 
     Reasons: TRANSACTION_NOT_FOUND, NOT_PENDING.
     """
@@ -253,7 +274,8 @@ class TransactionServiceAsyncStub(TransactionServiceStub):
     """
     CaptureHold: _aio.UnaryUnaryMultiCallable[_hold_calls_pb2.CaptureHoldRequest, _hold_calls_pb2.CaptureHoldResponse]  # type: ignore[assignment]
     """Moves what a hold reserves, or a part of it, to the hold's destination. May be done several times, until nothing is
-    left; `final` frees what is left after this one.
+    left; `final` frees what is left after this one. Who may capture and release is the owner of the source, and who is
+    trusted.
 
     Reasons: HOLD_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED,
     CURRENCY_MISMATCH, CAPTURE_ABOVE_HOLD, SOURCE_FROZEN, DESTINATION_CLOSED, BALANCE_OVERFLOW.
@@ -318,8 +340,16 @@ class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
     Failures that the ledger's state decides are stored as FAILED transactions; those that the request alone decides
     (INVALID_ARGUMENT) are not. A call moves all of its money or none.
 
-    Besides the reasons named at each call, every call can fail with INVALID_FIELD, MALFORMED_REQUEST, OVERLOADED,
-    DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL, and calls that move money with CONTENTION (specie.type.v1.ErrorReason).
+    Who may make a call stands at each (specie.type.v1.Access). Callers that are not trusted debit only wallets that are
+    their own, and deposit only into them; somebody else's does not exist for them (SOURCE_NOT_FOUND, WALLET_NOT_FOUND, for
+    a deposit DESTINATION_NOT_FOUND). Whom they pay is not asked. They see the transactions that name a wallet of their own
+    once the money has moved, and before, or if it fails, those that they asked for and those out of their wallets; and the
+    holds whose source or destination is theirs. Where they list or follow, they name a wallet of their own, or the call is
+    refused with PERMISSION_DENIED.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL, and calls that move money with CONTENTION
+    (specie.type.v1.ErrorReason).
     """
 
     @_abc_1.abstractmethod
@@ -403,7 +433,8 @@ class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_posting_calls_pb2.ReverseTransactionResponse, _abc.Awaitable[_posting_calls_pb2.ReverseTransactionResponse]]:
         """Gives back what a transaction moved: all that is left of it, or a part. The parts are never more than the original.
         The fee goes back with all that is left, not with a part. A frozen wallet gives nothing back. Limits of wallets do not
-        bind what is given back.
+        bind what is given back. Callers that are not trusted give back only what their own wallets got, all of it: no fee that
+        somebody else got, and nothing of the outside world (SOURCE_NOT_FOUND).
 
         Reasons: TRANSACTION_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, NOT_REVERSIBLE, TRANSACTION_NOT_POSTED,
         NOT_DIVISIBLE, CURRENCY_MISMATCH, ALREADY_REVERSED, REVERSAL_ABOVE_ORIGINAL, SOURCE_CLOSED, SOURCE_FROZEN,
@@ -417,7 +448,8 @@ class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_posting_calls_pb2.CancelTransactionResponse, _abc.Awaitable[_posting_calls_pb2.CancelTransactionResponse]]:
         """Takes back an ASYNC transfer that is still PENDING: it becomes FAILED with TRANSFER_CANCELLED. To cancel one that was
-        cancelled is answered alike.
+        cancelled is answered alike. Callers that are not trusted take back what they asked for, and what is to come out of
+        their wallets.
 
         Reasons: TRANSACTION_NOT_FOUND, NOT_PENDING.
         """
@@ -443,7 +475,8 @@ class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_hold_calls_pb2.CaptureHoldResponse, _abc.Awaitable[_hold_calls_pb2.CaptureHoldResponse]]:
         """Moves what a hold reserves, or a part of it, to the hold's destination. May be done several times, until nothing is
-        left; `final` frees what is left after this one.
+        left; `final` frees what is left after this one. Who may capture and release is the owner of the source, and who is
+        trusted.
 
         Reasons: HOLD_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED,
         CURRENCY_MISMATCH, CAPTURE_ABOVE_HOLD, SOURCE_FROZEN, DESTINATION_CLOSED, BALANCE_OVERFLOW.

@@ -26,10 +26,11 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from specie.type.v1 import access_pb2 as specie_dot_type_dot_v1_dot_access__pb2
 from specie.wallet.v1 import wallet_pb2 as specie_dot_wallet_dot_v1_dot_wallet__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%specie/wallet/v1/wallet_service.proto\x12\x10specie.wallet.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1dspecie/wallet/v1/wallet.proto\"\x83\x02\n\x13\x43reateWalletRequest\x12+\n\twallet_id\x18\x01 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[a-z0-9-]{0,63}$\x12\x8b\x01\n\x06wallet\x18\x02 \x01(\x0b\x32\x18.specie.wallet.v1.WalletBa\xe2\x41\x01\x02\xbaHZ\xba\x01T\n\x1dwallet.currency_code.required\x12\x19\x63urrency_code is required\x1a\x18this.currency_code != \'\'\xc8\x01\x01\x12\x31\n\nrequest_id\x18\x03 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\"@\n\x14\x43reateWalletResponse\x12(\n\x06wallet\x18\x01 \x01(\x0b\x32\x18.specie.wallet.v1.Wallet\"F\n\x10GetWalletRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\"=\n\x11GetWalletResponse\x12(\n\x06wallet\x18\x01 \x01(\x0b\x32\x18.specie.wallet.v1.Wallet\"W\n\x16\x42\x61tchGetWalletsRequest\x12=\n\x05names\x18\x01 \x03(\tB.\xe2\x41\x01\x02\xbaH\'\x92\x01$\x08\x01\x10\xe8\x07\"\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\"D\n\x17\x42\x61tchGetWalletsResponse\x12)\n\x07wallets\x18\x01 \x03(\x0b\x32\x18.specie.wallet.v1.Wallet\"\xb4\x01\n\x12ListWalletsRequest\x12,\n\x05owner\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12\x36\n\x05state\x18\x02 \x01(\x0e\x32\x1d.specie.wallet.v1.WalletStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"Y\n\x13ListWalletsResponse\x12)\n\x07wallets\x18\x01 \x03(\x0b\x32\x18.specie.wallet.v1.Wallet\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xcf\x01\n\x13UpdateWalletRequest\x12p\n\x06wallet\x18\x01 \x01(\x0b\x32\x18.specie.wallet.v1.WalletBF\xe2\x41\x01\x02\xbaH?\xba\x01\x39\n\x14wallet.name.required\x12\x10name is required\x1a\x0fthis.name != \'\'\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"@\n\x14UpdateWalletResponse\x12(\n\x06wallet\x18\x01 \x01(\x0b\x32\x18.specie.wallet.v1.Wallet\"I\n\x13\x46reezeWalletRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\"@\n\x14\x46reezeWalletResponse\x12(\n\x06wallet\x18\x01 \x01(\x0b\x32\x18.specie.wallet.v1.Wallet\"K\n\x15UnfreezeWalletRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\"B\n\x16UnfreezeWalletResponse\x12(\n\x06wallet\x18\x01 \x01(\x0b\x32\x18.specie.wallet.v1.Wallet\"H\n\x12\x43loseWalletRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\"?\n\x13\x43loseWalletResponse\x12(\n\x06wallet\x18\x01 \x01(\x0b\x32\x18.specie.wallet.v1.Wallet2\xb8\x08\n\rWalletService\x12z\n\x0c\x43reateWallet\x12%.specie.wallet.v1.CreateWalletRequest\x1a&.specie.wallet.v1.CreateWalletResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x0b/v1/wallets:\x06wallet\x12r\n\tGetWallet\x12\".specie.wallet.v1.GetWalletRequest\x1a#.specie.wallet.v1.GetWalletResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=wallets/*}\x12\x84\x01\n\x0f\x42\x61tchGetWallets\x12(.specie.wallet.v1.BatchGetWalletsRequest\x1a).specie.wallet.v1.BatchGetWalletsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/wallets:batchGet\x12o\n\x0bListWallets\x12$.specie.wallet.v1.ListWalletsRequest\x1a%.specie.wallet.v1.ListWalletsResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/wallets\x12\x8a\x01\n\x0cUpdateWallet\x12%.specie.wallet.v1.UpdateWalletRequest\x1a&.specie.wallet.v1.UpdateWalletResponse\"+\x82\xd3\xe4\x93\x02%2\x1b/v1/{wallet.name=wallets/*}:\x06wallet\x12\x85\x01\n\x0c\x46reezeWallet\x12%.specie.wallet.v1.FreezeWalletRequest\x1a&.specie.wallet.v1.FreezeWalletResponse\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=wallets/*}:freeze:\x01*\x12\x8d\x01\n\x0eUnfreezeWallet\x12\'.specie.wallet.v1.UnfreezeWalletRequest\x1a(.specie.wallet.v1.UnfreezeWalletResponse\"(\x82\xd3\xe4\x93\x02\"\"\x1d/v1/{name=wallets/*}:unfreeze:\x01*\x12\x99\x01\n\x0b\x43loseWallet\x12$.specie.wallet.v1.CloseWalletRequest\x1a%.specie.wallet.v1.CloseWalletResponse\"=\x82\xd3\xe4\x93\x02\x37\"\x1a/v1/{name=wallets/*}:close:\x01*Z\x16*\x14/v1/{name=wallets/*}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%specie/wallet/v1/wallet_service.proto\x12\x10specie.wallet.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1bspecie/type/v1/access.proto\x1a\x1dspecie/wallet/v1/wallet.proto\"\x83\x02\n\x13\x43reateWalletRequest\x12+\n\twallet_id\x18\x01 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[a-z0-9-]{0,63}$\x12\x8b\x01\n\x06wallet\x18\x02 \x01(\x0b\x32\x18.specie.wallet.v1.WalletBa\xe2\x41\x01\x02\xbaHZ\xba\x01T\n\x1dwallet.currency_code.required\x12\x19\x63urrency_code is required\x1a\x18this.currency_code != \'\'\xc8\x01\x01\x12\x31\n\nrequest_id\x18\x03 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\"@\n\x14\x43reateWalletResponse\x12(\n\x06wallet\x18\x01 \x01(\x0b\x32\x18.specie.wallet.v1.Wallet\"F\n\x10GetWalletRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\"=\n\x11GetWalletResponse\x12(\n\x06wallet\x18\x01 \x01(\x0b\x32\x18.specie.wallet.v1.Wallet\"W\n\x16\x42\x61tchGetWalletsRequest\x12=\n\x05names\x18\x01 \x03(\tB.\xe2\x41\x01\x02\xbaH\'\x92\x01$\x08\x01\x10\xe8\x07\"\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\"D\n\x17\x42\x61tchGetWalletsResponse\x12)\n\x07wallets\x18\x01 \x03(\x0b\x32\x18.specie.wallet.v1.Wallet\"\xb4\x01\n\x12ListWalletsRequest\x12,\n\x05owner\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12\x36\n\x05state\x18\x02 \x01(\x0e\x32\x1d.specie.wallet.v1.WalletStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"Y\n\x13ListWalletsResponse\x12)\n\x07wallets\x18\x01 \x03(\x0b\x32\x18.specie.wallet.v1.Wallet\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xcf\x01\n\x13UpdateWalletRequest\x12p\n\x06wallet\x18\x01 \x01(\x0b\x32\x18.specie.wallet.v1.WalletBF\xe2\x41\x01\x02\xbaH?\xba\x01\x39\n\x14wallet.name.required\x12\x10name is required\x1a\x0fthis.name != \'\'\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"@\n\x14UpdateWalletResponse\x12(\n\x06wallet\x18\x01 \x01(\x0b\x32\x18.specie.wallet.v1.Wallet\"I\n\x13\x46reezeWalletRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\"@\n\x14\x46reezeWalletResponse\x12(\n\x06wallet\x18\x01 \x01(\x0b\x32\x18.specie.wallet.v1.Wallet\"K\n\x15UnfreezeWalletRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\"B\n\x16UnfreezeWalletResponse\x12(\n\x06wallet\x18\x01 \x01(\x0b\x32\x18.specie.wallet.v1.Wallet\"H\n\x12\x43loseWalletRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x1b\x32\x19^wallets/[a-z0-9-]{1,63}$\"?\n\x13\x43loseWalletResponse\x12(\n\x06wallet\x18\x01 \x01(\x0b\x32\x18.specie.wallet.v1.Wallet2\xeb\x08\n\rWalletService\x12\x80\x01\n\x0c\x43reateWallet\x12%.specie.wallet.v1.CreateWalletRequest\x1a&.specie.wallet.v1.CreateWalletResponse\"!\x92\xb5\x18\x02\x08\x02\x82\xd3\xe4\x93\x02\x15\"\x0b/v1/wallets:\x06wallet\x12x\n\tGetWallet\x12\".specie.wallet.v1.GetWalletRequest\x1a#.specie.wallet.v1.GetWalletResponse\"\"\x92\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=wallets/*}\x12\x8a\x01\n\x0f\x42\x61tchGetWallets\x12(.specie.wallet.v1.BatchGetWalletsRequest\x1a).specie.wallet.v1.BatchGetWalletsResponse\"\"\x92\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/wallets:batchGet\x12u\n\x0bListWallets\x12$.specie.wallet.v1.ListWalletsRequest\x1a%.specie.wallet.v1.ListWalletsResponse\"\x19\x92\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/wallets\x12\x90\x01\n\x0cUpdateWallet\x12%.specie.wallet.v1.UpdateWalletRequest\x1a&.specie.wallet.v1.UpdateWalletResponse\"1\x92\xb5\x18\x02\x08\x02\x82\xd3\xe4\x93\x02%2\x1b/v1/{wallet.name=wallets/*}:\x06wallet\x12\x8b\x01\n\x0c\x46reezeWallet\x12%.specie.wallet.v1.FreezeWalletRequest\x1a&.specie.wallet.v1.FreezeWalletResponse\",\x92\xb5\x18\x02\x08\x02\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=wallets/*}:freeze:\x01*\x12\x95\x01\n\x0eUnfreezeWallet\x12\'.specie.wallet.v1.UnfreezeWalletRequest\x1a(.specie.wallet.v1.UnfreezeWalletResponse\"0\x92\xb5\x18\x04\x08\x02\x18\x01\x82\xd3\xe4\x93\x02\"\"\x1d/v1/{name=wallets/*}:unfreeze:\x01*\x12\x9f\x01\n\x0b\x43loseWallet\x12$.specie.wallet.v1.CloseWalletRequest\x1a%.specie.wallet.v1.CloseWalletResponse\"C\x92\xb5\x18\x02\x08\x02\x82\xd3\xe4\x93\x02\x37\"\x1a/v1/{name=wallets/*}:close:\x01*Z\x16*\x14/v1/{name=wallets/*}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -65,53 +66,53 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLOSEWALLETREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_CLOSEWALLETREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\272H\035r\0332\031^wallets/[a-z0-9-]{1,63}$'
   _globals['_WALLETSERVICE'].methods_by_name['CreateWallet']._loaded_options = None
-  _globals['_WALLETSERVICE'].methods_by_name['CreateWallet']._serialized_options = b'\202\323\344\223\002\025\"\013/v1/wallets:\006wallet'
+  _globals['_WALLETSERVICE'].methods_by_name['CreateWallet']._serialized_options = b'\222\265\030\002\010\002\202\323\344\223\002\025\"\013/v1/wallets:\006wallet'
   _globals['_WALLETSERVICE'].methods_by_name['GetWallet']._loaded_options = None
-  _globals['_WALLETSERVICE'].methods_by_name['GetWallet']._serialized_options = b'\202\323\344\223\002\026\022\024/v1/{name=wallets/*}'
+  _globals['_WALLETSERVICE'].methods_by_name['GetWallet']._serialized_options = b'\222\265\030\002\010\001\202\323\344\223\002\026\022\024/v1/{name=wallets/*}'
   _globals['_WALLETSERVICE'].methods_by_name['BatchGetWallets']._loaded_options = None
-  _globals['_WALLETSERVICE'].methods_by_name['BatchGetWallets']._serialized_options = b'\202\323\344\223\002\026\022\024/v1/wallets:batchGet'
+  _globals['_WALLETSERVICE'].methods_by_name['BatchGetWallets']._serialized_options = b'\222\265\030\002\010\001\202\323\344\223\002\026\022\024/v1/wallets:batchGet'
   _globals['_WALLETSERVICE'].methods_by_name['ListWallets']._loaded_options = None
-  _globals['_WALLETSERVICE'].methods_by_name['ListWallets']._serialized_options = b'\202\323\344\223\002\r\022\013/v1/wallets'
+  _globals['_WALLETSERVICE'].methods_by_name['ListWallets']._serialized_options = b'\222\265\030\002\010\001\202\323\344\223\002\r\022\013/v1/wallets'
   _globals['_WALLETSERVICE'].methods_by_name['UpdateWallet']._loaded_options = None
-  _globals['_WALLETSERVICE'].methods_by_name['UpdateWallet']._serialized_options = b'\202\323\344\223\002%2\033/v1/{wallet.name=wallets/*}:\006wallet'
+  _globals['_WALLETSERVICE'].methods_by_name['UpdateWallet']._serialized_options = b'\222\265\030\002\010\002\202\323\344\223\002%2\033/v1/{wallet.name=wallets/*}:\006wallet'
   _globals['_WALLETSERVICE'].methods_by_name['FreezeWallet']._loaded_options = None
-  _globals['_WALLETSERVICE'].methods_by_name['FreezeWallet']._serialized_options = b'\202\323\344\223\002 \"\033/v1/{name=wallets/*}:freeze:\001*'
+  _globals['_WALLETSERVICE'].methods_by_name['FreezeWallet']._serialized_options = b'\222\265\030\002\010\002\202\323\344\223\002 \"\033/v1/{name=wallets/*}:freeze:\001*'
   _globals['_WALLETSERVICE'].methods_by_name['UnfreezeWallet']._loaded_options = None
-  _globals['_WALLETSERVICE'].methods_by_name['UnfreezeWallet']._serialized_options = b'\202\323\344\223\002\"\"\035/v1/{name=wallets/*}:unfreeze:\001*'
+  _globals['_WALLETSERVICE'].methods_by_name['UnfreezeWallet']._serialized_options = b'\222\265\030\004\010\002\030\001\202\323\344\223\002\"\"\035/v1/{name=wallets/*}:unfreeze:\001*'
   _globals['_WALLETSERVICE'].methods_by_name['CloseWallet']._loaded_options = None
-  _globals['_WALLETSERVICE'].methods_by_name['CloseWallet']._serialized_options = b'\202\323\344\223\0027\"\032/v1/{name=wallets/*}:close:\001*Z\026*\024/v1/{name=wallets/*}'
-  _globals['_CREATEWALLETREQUEST']._serialized_start=217
-  _globals['_CREATEWALLETREQUEST']._serialized_end=476
-  _globals['_CREATEWALLETRESPONSE']._serialized_start=478
-  _globals['_CREATEWALLETRESPONSE']._serialized_end=542
-  _globals['_GETWALLETREQUEST']._serialized_start=544
-  _globals['_GETWALLETREQUEST']._serialized_end=614
-  _globals['_GETWALLETRESPONSE']._serialized_start=616
-  _globals['_GETWALLETRESPONSE']._serialized_end=677
-  _globals['_BATCHGETWALLETSREQUEST']._serialized_start=679
-  _globals['_BATCHGETWALLETSREQUEST']._serialized_end=766
-  _globals['_BATCHGETWALLETSRESPONSE']._serialized_start=768
-  _globals['_BATCHGETWALLETSRESPONSE']._serialized_end=836
-  _globals['_LISTWALLETSREQUEST']._serialized_start=839
-  _globals['_LISTWALLETSREQUEST']._serialized_end=1019
-  _globals['_LISTWALLETSRESPONSE']._serialized_start=1021
-  _globals['_LISTWALLETSRESPONSE']._serialized_end=1110
-  _globals['_UPDATEWALLETREQUEST']._serialized_start=1113
-  _globals['_UPDATEWALLETREQUEST']._serialized_end=1320
-  _globals['_UPDATEWALLETRESPONSE']._serialized_start=1322
-  _globals['_UPDATEWALLETRESPONSE']._serialized_end=1386
-  _globals['_FREEZEWALLETREQUEST']._serialized_start=1388
-  _globals['_FREEZEWALLETREQUEST']._serialized_end=1461
-  _globals['_FREEZEWALLETRESPONSE']._serialized_start=1463
-  _globals['_FREEZEWALLETRESPONSE']._serialized_end=1527
-  _globals['_UNFREEZEWALLETREQUEST']._serialized_start=1529
-  _globals['_UNFREEZEWALLETREQUEST']._serialized_end=1604
-  _globals['_UNFREEZEWALLETRESPONSE']._serialized_start=1606
-  _globals['_UNFREEZEWALLETRESPONSE']._serialized_end=1672
-  _globals['_CLOSEWALLETREQUEST']._serialized_start=1674
-  _globals['_CLOSEWALLETREQUEST']._serialized_end=1746
-  _globals['_CLOSEWALLETRESPONSE']._serialized_start=1748
-  _globals['_CLOSEWALLETRESPONSE']._serialized_end=1811
-  _globals['_WALLETSERVICE']._serialized_start=1814
-  _globals['_WALLETSERVICE']._serialized_end=2894
+  _globals['_WALLETSERVICE'].methods_by_name['CloseWallet']._serialized_options = b'\222\265\030\002\010\002\202\323\344\223\0027\"\032/v1/{name=wallets/*}:close:\001*Z\026*\024/v1/{name=wallets/*}'
+  _globals['_CREATEWALLETREQUEST']._serialized_start=246
+  _globals['_CREATEWALLETREQUEST']._serialized_end=505
+  _globals['_CREATEWALLETRESPONSE']._serialized_start=507
+  _globals['_CREATEWALLETRESPONSE']._serialized_end=571
+  _globals['_GETWALLETREQUEST']._serialized_start=573
+  _globals['_GETWALLETREQUEST']._serialized_end=643
+  _globals['_GETWALLETRESPONSE']._serialized_start=645
+  _globals['_GETWALLETRESPONSE']._serialized_end=706
+  _globals['_BATCHGETWALLETSREQUEST']._serialized_start=708
+  _globals['_BATCHGETWALLETSREQUEST']._serialized_end=795
+  _globals['_BATCHGETWALLETSRESPONSE']._serialized_start=797
+  _globals['_BATCHGETWALLETSRESPONSE']._serialized_end=865
+  _globals['_LISTWALLETSREQUEST']._serialized_start=868
+  _globals['_LISTWALLETSREQUEST']._serialized_end=1048
+  _globals['_LISTWALLETSRESPONSE']._serialized_start=1050
+  _globals['_LISTWALLETSRESPONSE']._serialized_end=1139
+  _globals['_UPDATEWALLETREQUEST']._serialized_start=1142
+  _globals['_UPDATEWALLETREQUEST']._serialized_end=1349
+  _globals['_UPDATEWALLETRESPONSE']._serialized_start=1351
+  _globals['_UPDATEWALLETRESPONSE']._serialized_end=1415
+  _globals['_FREEZEWALLETREQUEST']._serialized_start=1417
+  _globals['_FREEZEWALLETREQUEST']._serialized_end=1490
+  _globals['_FREEZEWALLETRESPONSE']._serialized_start=1492
+  _globals['_FREEZEWALLETRESPONSE']._serialized_end=1556
+  _globals['_UNFREEZEWALLETREQUEST']._serialized_start=1558
+  _globals['_UNFREEZEWALLETREQUEST']._serialized_end=1633
+  _globals['_UNFREEZEWALLETRESPONSE']._serialized_start=1635
+  _globals['_UNFREEZEWALLETRESPONSE']._serialized_end=1701
+  _globals['_CLOSEWALLETREQUEST']._serialized_start=1703
+  _globals['_CLOSEWALLETREQUEST']._serialized_end=1775
+  _globals['_CLOSEWALLETRESPONSE']._serialized_start=1777
+  _globals['_CLOSEWALLETRESPONSE']._serialized_end=1840
+  _globals['_WALLETSERVICE']._serialized_start=1843
+  _globals['_WALLETSERVICE']._serialized_end=2974
 # @@protoc_insertion_point(module_scope)

@@ -33,8 +33,12 @@ class WalletServiceStub:
     and then carried out. UNAVAILABLE or DEADLINE_EXCEEDED from them means that it may still be under way: the service
     finishes it by itself, and the same call again joins it.
 
-    Besides the reasons named at each call, every call can fail with INVALID_FIELD, MALFORMED_REQUEST, OVERLOADED,
-    DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
+    Who may make a call stands at each (specie.type.v1.Access). Callers that are not trusted see and change only wallets
+    that are their own; somebody else's is WALLET_NOT_FOUND. The names of all wallets are of one space, though: who asks for
+    one that is taken hears so.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
     """
 
     def __init__(self, channel):
@@ -93,8 +97,12 @@ class WalletServiceServicer:
     and then carried out. UNAVAILABLE or DEADLINE_EXCEEDED from them means that it may still be under way: the service
     finishes it by itself, and the same call again joins it.
 
-    Besides the reasons named at each call, every call can fail with INVALID_FIELD, MALFORMED_REQUEST, OVERLOADED,
-    DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
+    Who may make a call stands at each (specie.type.v1.Access). Callers that are not trusted see and change only wallets
+    that are their own; somebody else's is WALLET_NOT_FOUND. The names of all wallets are of one space, though: who asks for
+    one that is taken hears so.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
     """
 
     def CreateWallet(self, request, context):
@@ -102,6 +110,8 @@ class WalletServiceServicer:
         off leaves a wallet in CREATING, which the service finishes by itself.
 
         With a request id the call is idempotent: the same request again answers with the same wallet.
+
+        Only trusted callers create wallets for others, wallets of a PROVIDER, and wallets with limits: PERMISSION_DENIED.
 
         Reasons: UNKNOWN_CURRENCY, UNKNOWN_TIME_ZONE, WALLET_ALREADY_EXISTS, REQUEST_ID_REUSED.
         """
@@ -128,7 +138,8 @@ class WalletServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListWallets(self, request, context):
-        """Lists wallets with their balances, in the order of their names.
+        """Lists wallets with their balances, in the order of their names: to callers that are not trusted, their own. The owner
+        that they may ask for is themselves: PERMISSION_DENIED.
 
         Reasons: INVALID_PAGE_TOKEN.
         """
@@ -137,7 +148,8 @@ class WalletServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateWallet(self, request, context):
-        """Changes display name, labels or limits (AIP-134). Changed limits are in force when it returns.
+        """Changes display name, labels or limits (AIP-134). Changed limits are in force when it returns. Only trusted callers
+        change limits: PERMISSION_DENIED.
 
         Reasons: WALLET_NOT_FOUND, WALLET_STATE (the wallet is closed or changing its state), IMMUTABLE_FIELD,
         ETAG_MISMATCH, UNKNOWN_TIME_ZONE, FLOOR_ABOVE_BALANCE.
@@ -156,7 +168,8 @@ class WalletServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UnfreezeWallet(self, request, context):
-        """Lets debits post again. An active wallet stays active.
+        """Lets debits post again. An active wallet stays active. Only trusted callers may: whom the house has frozen does not
+        free himself.
 
         Reasons: WALLET_NOT_FOUND, WALLET_STATE.
         """
@@ -233,8 +246,12 @@ class WalletService:
     and then carried out. UNAVAILABLE or DEADLINE_EXCEEDED from them means that it may still be under way: the service
     finishes it by itself, and the same call again joins it.
 
-    Besides the reasons named at each call, every call can fail with INVALID_FIELD, MALFORMED_REQUEST, OVERLOADED,
-    DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
+    Who may make a call stands at each (specie.type.v1.Access). Callers that are not trusted see and change only wallets
+    that are their own; somebody else's is WALLET_NOT_FOUND. The names of all wallets are of one space, though: who asks for
+    one that is taken hears so.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
     """
 
     @staticmethod

@@ -34,8 +34,12 @@ class WalletServiceStub:
     and then carried out. UNAVAILABLE or DEADLINE_EXCEEDED from them means that it may still be under way: the service
     finishes it by itself, and the same call again joins it.
 
-    Besides the reasons named at each call, every call can fail with INVALID_FIELD, MALFORMED_REQUEST, OVERLOADED,
-    DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
+    Who may make a call stands at each (specie.type.v1.Access). Callers that are not trusted see and change only wallets
+    that are their own; somebody else's is WALLET_NOT_FOUND. The names of all wallets are of one space, though: who asks for
+    one that is taken hears so.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
     """
 
     @_typing.overload
@@ -47,6 +51,8 @@ class WalletServiceStub:
     off leaves a wallet in CREATING, which the service finishes by itself.
 
     With a request id the call is idempotent: the same request again answers with the same wallet.
+
+    Only trusted callers create wallets for others, wallets of a PROVIDER, and wallets with limits: PERMISSION_DENIED.
 
     Reasons: UNKNOWN_CURRENCY, UNKNOWN_TIME_ZONE, WALLET_ALREADY_EXISTS, REQUEST_ID_REUSED.
     """
@@ -61,12 +67,14 @@ class WalletServiceStub:
     Reasons: WALLET_NOT_FOUND.
     """
     ListWallets: _grpc.UnaryUnaryMultiCallable[_wallet_service_pb2.ListWalletsRequest, _wallet_service_pb2.ListWalletsResponse]
-    """Lists wallets with their balances, in the order of their names.
+    """Lists wallets with their balances, in the order of their names: to callers that are not trusted, their own. The owner
+    that they may ask for is themselves: PERMISSION_DENIED.
 
     Reasons: INVALID_PAGE_TOKEN.
     """
     UpdateWallet: _grpc.UnaryUnaryMultiCallable[_wallet_service_pb2.UpdateWalletRequest, _wallet_service_pb2.UpdateWalletResponse]
-    """Changes display name, labels or limits (AIP-134). Changed limits are in force when it returns.
+    """Changes display name, labels or limits (AIP-134). Changed limits are in force when it returns. Only trusted callers
+    change limits: PERMISSION_DENIED.
 
     Reasons: WALLET_NOT_FOUND, WALLET_STATE (the wallet is closed or changing its state), IMMUTABLE_FIELD,
     ETAG_MISMATCH, UNKNOWN_TIME_ZONE, FLOOR_ABOVE_BALANCE.
@@ -77,7 +85,8 @@ class WalletServiceStub:
     Reasons: WALLET_NOT_FOUND, WALLET_STATE.
     """
     UnfreezeWallet: _grpc.UnaryUnaryMultiCallable[_wallet_service_pb2.UnfreezeWalletRequest, _wallet_service_pb2.UnfreezeWalletResponse]
-    """Lets debits post again. An active wallet stays active.
+    """Lets debits post again. An active wallet stays active. Only trusted callers may: whom the house has frozen does not
+    free himself.
 
     Reasons: WALLET_NOT_FOUND, WALLET_STATE.
     """
@@ -97,8 +106,12 @@ class WalletServiceAsyncStub(WalletServiceStub):
     and then carried out. UNAVAILABLE or DEADLINE_EXCEEDED from them means that it may still be under way: the service
     finishes it by itself, and the same call again joins it.
 
-    Besides the reasons named at each call, every call can fail with INVALID_FIELD, MALFORMED_REQUEST, OVERLOADED,
-    DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
+    Who may make a call stands at each (specie.type.v1.Access). Callers that are not trusted see and change only wallets
+    that are their own; somebody else's is WALLET_NOT_FOUND. The names of all wallets are of one space, though: who asks for
+    one that is taken hears so.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -107,6 +120,8 @@ class WalletServiceAsyncStub(WalletServiceStub):
     off leaves a wallet in CREATING, which the service finishes by itself.
 
     With a request id the call is idempotent: the same request again answers with the same wallet.
+
+    Only trusted callers create wallets for others, wallets of a PROVIDER, and wallets with limits: PERMISSION_DENIED.
 
     Reasons: UNKNOWN_CURRENCY, UNKNOWN_TIME_ZONE, WALLET_ALREADY_EXISTS, REQUEST_ID_REUSED.
     """
@@ -121,12 +136,14 @@ class WalletServiceAsyncStub(WalletServiceStub):
     Reasons: WALLET_NOT_FOUND.
     """
     ListWallets: _aio.UnaryUnaryMultiCallable[_wallet_service_pb2.ListWalletsRequest, _wallet_service_pb2.ListWalletsResponse]  # type: ignore[assignment]
-    """Lists wallets with their balances, in the order of their names.
+    """Lists wallets with their balances, in the order of their names: to callers that are not trusted, their own. The owner
+    that they may ask for is themselves: PERMISSION_DENIED.
 
     Reasons: INVALID_PAGE_TOKEN.
     """
     UpdateWallet: _aio.UnaryUnaryMultiCallable[_wallet_service_pb2.UpdateWalletRequest, _wallet_service_pb2.UpdateWalletResponse]  # type: ignore[assignment]
-    """Changes display name, labels or limits (AIP-134). Changed limits are in force when it returns.
+    """Changes display name, labels or limits (AIP-134). Changed limits are in force when it returns. Only trusted callers
+    change limits: PERMISSION_DENIED.
 
     Reasons: WALLET_NOT_FOUND, WALLET_STATE (the wallet is closed or changing its state), IMMUTABLE_FIELD,
     ETAG_MISMATCH, UNKNOWN_TIME_ZONE, FLOOR_ABOVE_BALANCE.
@@ -137,7 +154,8 @@ class WalletServiceAsyncStub(WalletServiceStub):
     Reasons: WALLET_NOT_FOUND, WALLET_STATE.
     """
     UnfreezeWallet: _aio.UnaryUnaryMultiCallable[_wallet_service_pb2.UnfreezeWalletRequest, _wallet_service_pb2.UnfreezeWalletResponse]  # type: ignore[assignment]
-    """Lets debits post again. An active wallet stays active.
+    """Lets debits post again. An active wallet stays active. Only trusted callers may: whom the house has frozen does not
+    free himself.
 
     Reasons: WALLET_NOT_FOUND, WALLET_STATE.
     """
@@ -156,8 +174,12 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
     and then carried out. UNAVAILABLE or DEADLINE_EXCEEDED from them means that it may still be under way: the service
     finishes it by itself, and the same call again joins it.
 
-    Besides the reasons named at each call, every call can fail with INVALID_FIELD, MALFORMED_REQUEST, OVERLOADED,
-    DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
+    Who may make a call stands at each (specie.type.v1.Access). Callers that are not trusted see and change only wallets
+    that are their own; somebody else's is WALLET_NOT_FOUND. The names of all wallets are of one space, though: who asks for
+    one that is taken hears so.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
     """
 
     @_abc_1.abstractmethod
@@ -170,6 +192,8 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         off leaves a wallet in CREATING, which the service finishes by itself.
 
         With a request id the call is idempotent: the same request again answers with the same wallet.
+
+        Only trusted callers create wallets for others, wallets of a PROVIDER, and wallets with limits: PERMISSION_DENIED.
 
         Reasons: UNKNOWN_CURRENCY, UNKNOWN_TIME_ZONE, WALLET_ALREADY_EXISTS, REQUEST_ID_REUSED.
         """
@@ -202,7 +226,8 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _wallet_service_pb2.ListWalletsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_wallet_service_pb2.ListWalletsResponse, _abc.Awaitable[_wallet_service_pb2.ListWalletsResponse]]:
-        """Lists wallets with their balances, in the order of their names.
+        """Lists wallets with their balances, in the order of their names: to callers that are not trusted, their own. The owner
+        that they may ask for is themselves: PERMISSION_DENIED.
 
         Reasons: INVALID_PAGE_TOKEN.
         """
@@ -213,7 +238,8 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _wallet_service_pb2.UpdateWalletRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_wallet_service_pb2.UpdateWalletResponse, _abc.Awaitable[_wallet_service_pb2.UpdateWalletResponse]]:
-        """Changes display name, labels or limits (AIP-134). Changed limits are in force when it returns.
+        """Changes display name, labels or limits (AIP-134). Changed limits are in force when it returns. Only trusted callers
+        change limits: PERMISSION_DENIED.
 
         Reasons: WALLET_NOT_FOUND, WALLET_STATE (the wallet is closed or changing its state), IMMUTABLE_FIELD,
         ETAG_MISMATCH, UNKNOWN_TIME_ZONE, FLOOR_ABOVE_BALANCE.
@@ -236,7 +262,8 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _wallet_service_pb2.UnfreezeWalletRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_wallet_service_pb2.UnfreezeWalletResponse, _abc.Awaitable[_wallet_service_pb2.UnfreezeWalletResponse]]:
-        """Lets debits post again. An active wallet stays active.
+        """Lets debits post again. An active wallet stays active. Only trusted callers may: whom the house has frozen does not
+        free himself.
 
         Reasons: WALLET_NOT_FOUND, WALLET_STATE.
         """
