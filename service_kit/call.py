@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, Final
+from typing import Any
 
 import grpc.aio
 from google.protobuf.message import Message
 
-LOCAL_PRINCIPAL: Final = "local"
-"""Who every caller is: there is no authentication yet."""
+from service_kit.caller import ANONYMOUS, Caller
 
 
 @dataclass(slots=True)
@@ -26,13 +25,18 @@ class Call:
     context: grpc.aio.ServicerContext[Any, Any]
     metadata: Mapping[str, str]
     streams: bool = False
-    principal: str = LOCAL_PRINCIPAL
+    caller: Caller = ANONYMOUS
     trace_id: str = ""
     deadline: float = float("inf")
     code: str = "OK"
     reason: str = ""
     started: float = field(default_factory=monotonic)
     request: Message = field(init=False)
+
+    @property
+    def principal(self) -> str:
+        """The caller's subject."""
+        return self.caller.subject
 
     def seconds_left(self) -> float:
         """The time until the caller stops waiting; may be below 0."""
@@ -45,6 +49,12 @@ _current: ContextVar[Call] = ContextVar("call")
 def current_call() -> Call:
     """The call that the running handler answers."""
     return _current.get()
+
+
+def deadline_of_call() -> float:
+    """The running call's, in seconds of time.monotonic(); infinite for work that answers no call."""
+    call = _current.get(None)
+    return float("inf") if call is None else call.deadline
 
 
 def enter_call(call: Call) -> None:

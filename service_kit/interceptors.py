@@ -1,4 +1,4 @@
-"""What happens to every call around its handler, as data: CHAIN, from the outside in.
+"""What happens to every call around its handler, as data: `chain`, from the outside in.
 
 One grpc.aio interceptor runs the whole chain, composed once per method, because each interceptor that grpc itself
 drives costs several microseconds a call.
@@ -23,8 +23,10 @@ from grpc_status.rpc_status import to_status as to_grpc_status
 
 from service_kit import metrics
 from service_kit.call import Call, enter_call
-from service_kit.status import CODES, Refusal, Violation, internal, invalid_fields, to_status
+from service_kit.caller import access_of, scope_name
+from service_kit.status import CODES, Refusal, Violation, internal, invalid_fields, late, to_status
 from service_kit.streams import Streams
+from service_kit.tokens import Tokens
 
 Answer = Message | None
 """None: the answers were sent one by one, as a stream."""
@@ -36,9 +38,13 @@ log = structlog.stdlib.get_logger()
 OUR_PACKAGES: Final = "/specie."
 TRACE_HEADER: Final = "x-request-id"
 TRACE_ID_LENGTH_MAX: Final = 128
+AUTHORIZATION: Final = "authorization"
 IDEMPOTENCY_HEADERS: Final = ("idempotency-key", "x-idempotency-key")
 CALL_SECONDS_MAX: Final = 60.0
-"""How long a call may wait for its turn whose caller set no deadline. A stream may last for ever."""
+"""How long a call may take whose caller set no deadline. A stream may last for ever."""
+EARLY_SHARE: Final = 0.1
+EARLY_SECONDS_MAX: Final = 0.1
+"""A call is ended by this share of its time, and at most so much, before its deadline: enough for the way back."""
 
 
 async def trace(call: Call, proceed: Next) -> Answer:
@@ -103,20 +109,45 @@ async def _abort(call: Call, status: status_pb2.Status) -> None:
 
 
 async def deadline(call: Call, proceed: Next) -> Answer:
-    """Refuses what is late already. grpc itself cancels a handler at its caller's deadline."""
+    """Refuses what is late already, and ends what is not answered in time: a little before its caller and grpc itself
+    would, so that the caller is told, with a reason. A stream that has a deadline is ended by grpc."""
     left = call.context.time_remaining()
-    if left is not None or not call.streams:
-        call.deadline = call.started + (CALL_SECONDS_MAX if left is None else left)
     if left is not None and left <= 0:
-        raise _late()
+        raise late()
+    if call.streams:
+        if left is not None:
+            call.deadline = call.started + left
+        return await proceed(call)
+    left = CALL_SECONDS_MAX if left is None else left - min(EARLY_SECONDS_MAX, left * EARLY_SHARE)
+    call.deadline = call.started + left
+    try:
+        async with asyncio.timeout(left) as limit:
+            return await proceed(call)
+    except TimeoutError:
+        if limit.expired():
+            raise late() from None
+        raise
+
+
+def authenticating(tokens: Tokens) -> Stage:
+    """Outside the parser: nothing is spent on a stranger's message."""
+
+    async def authenticate(call: Call, proceed: Next) -> Answer:
+        if not access_of(call.method).anybody:
+            call.caller = await tokens.caller(call.metadata.get(AUTHORIZATION, ""))
+        return await proceed(call)
+
+    return authenticate
+
+
+async def authorise(call: Call, proceed: Next) -> Answer:
+    """Whether the contract lets this caller make the call. Whose wallets it is about is asked where they are read."""
+    access = access_of(call.method)
+    if not call.caller.may(access):
+        needed = scope_name(access.scope) if access.scope else "none"
+        text = f"the token does not allow this call; it needs the scope {needed}"
+        raise Refusal("PERMISSION_DENIED", text + " and a trusted caller" * access.trusted_only, {"scope": needed})
     return await proceed(call)
-
-
-def _late() -> Refusal:
-    return Refusal(
-        "DEADLINE_EXCEEDED",
-        "the call's time was up; if it was to move money, the same request id tells what became of it",
-    )
 
 
 async def parse(call: Call, proceed: Next) -> Answer:
@@ -177,7 +208,10 @@ def field_path(path: Any) -> str:  # noqa: ANN401 - protovalidate has its own me
     return ".".join(parts)
 
 
-CHAIN: Final[Sequence[Stage]] = (trace, access_log, count, map_errors, deadline, parse, idempotency_key, validate)
+def chain(tokens: Tokens) -> Sequence[Stage]:
+    """From the outside in."""
+    known = authenticating(tokens)
+    return (trace, access_log, count, map_errors, deadline, known, authorise, parse, idempotency_key, validate)
 
 
 class ChainInterceptor(grpc.aio.ServerInterceptor):
@@ -186,9 +220,9 @@ class ChainInterceptor(grpc.aio.ServerInterceptor):
     Around a stream it runs once: the access log, the metrics and the error map see its end.
     """
 
-    def __init__(self, chain: Sequence[Stage] = CHAIN) -> None:
+    def __init__(self, stages: Sequence[Stage]) -> None:
         self.streams: Final = Streams()
-        self._chain = chain
+        self._stages = stages
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
@@ -245,7 +279,7 @@ class ChainInterceptor(grpc.aio.ServerInterceptor):
         return grpc.unary_stream_rpc_method_handler(writes_itself, response_serializer=handler.response_serializer)
 
     def _compose(self, handle: Next) -> Next:
-        for stage in reversed(self._chain):
+        for stage in reversed(self._stages):
             handle = _bind(stage, handle)
         return handle
 

@@ -17,8 +17,12 @@ from grpc_health.v1 import health, health_pb2_grpc
 from prometheus_client import start_http_server
 
 from service_kit.health import Readiness
-from service_kit.interceptors import ChainInterceptor
+from service_kit.interceptors import ChainInterceptor, chain
+from service_kit.keys import Keys, KeysUnreadable
+from service_kit.parent import tell_ready
 from service_kit.settings import ServiceSettings
+from service_kit.tls import server_credentials
+from service_kit.tokens import Tokens
 
 log = structlog.stdlib.get_logger()
 
@@ -68,22 +72,30 @@ async def serve(application: Application, settings: ServiceSettings) -> None:
     """Returns after a clean stop. Raises OSError when the port is taken."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stopping.set)
-    interceptor = ChainInterceptor()
+    tokens = Tokens(
+        Keys(settings.auth_jwks),
+        settings.auth_issuer,
+        settings.auth_audience,
+        settings.auth_max_lifetime_seconds,
+    )
+    await _begin(tokens.keys)
+    interceptor = ChainInterceptor(chain(tokens))
     server = grpc.aio.server(interceptors=(interceptor,), options=SERVER_OPTIONS)
-    readiness = Readiness(application.check, tuple(application.servicers))
+    readiness = Readiness(application.check, tuple(application.servicers), tell_ready)
     _register(server, application, readiness, with_reflection=settings.reflection)
     address = f"{settings.host}:{settings.port}"
-    _bind(server, address)
+    _bind(server, address, server_credentials(settings))
     metrics_server = None
     if settings.metrics_port:
         metrics_server, _ = start_http_server(settings.metrics_port, settings.host)
     await readiness.begin()
+    probes = await _serve_probes(readiness, settings) if settings.probe_port else None
     _spare_the_collector()
     await server.start()
     log.info("serving", address=address)
-    tasks = [asyncio.create_task(work()) for work in (readiness.watch, *application.background)]
+    tasks = [asyncio.create_task(work()) for work in (readiness.watch, tokens.keys.watch, *application.background)]
     await _first(stopping, tasks)
     log.info("stopping", notice_seconds=settings.shutdown_notice_seconds)
     tasks[0].cancel()  # before end(), or a check that is under way could say ready again
@@ -91,17 +103,29 @@ async def serve(application: Application, settings: ServiceSettings) -> None:
     await readiness.end()
     await asyncio.sleep(settings.shutdown_notice_seconds)
     interceptor.streams.end()
+    readiness.servicer.end_watches()
     await server.stop(settings.shutdown_grace_seconds)
     for task in tasks:
         task.cancel()
     ended = await asyncio.gather(*tasks, return_exceptions=True)
     await application.close()
+    if probes is not None:
+        await probes.stop(None)  # last: until here the process is alive
     if metrics_server is not None:
         metrics_server.shutdown()
     log.info("stopped")
     for outcome in ended:
         if isinstance(outcome, Exception):
             raise outcome
+
+
+async def _serve_probes(readiness: Readiness, settings: ServiceSettings) -> grpc.aio.Server:
+    """A server for probes alone: an orchestrator's have no certificate to show."""
+    server = grpc.aio.server(options=SERVER_OPTIONS)
+    health_pb2_grpc.add_HealthServicer_to_server(readiness.servicer, server)
+    _bind(server, f"{settings.host}:{settings.probe_port}", None)
+    await server.start()
+    return server
 
 
 def _spare_the_collector() -> None:
@@ -156,9 +180,20 @@ class Lines:
         self.missing -= {f"{service}/{method}" for method in crowded}
 
 
-def _bind(server: grpc.aio.Server, address: str) -> None:
+async def _begin(keys: Keys) -> None:
+    """Raises OSError, which ends the process with its message."""
     try:
-        bound = server.add_insecure_port(address)
+        await keys.begin()
+    except KeysUnreadable as error:
+        raise OSError(f"the issuer's keys cannot be read: {error}") from error
+
+
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> None:
+    try:
+        if credentials is None:
+            bound = server.add_insecure_port(address)
+        else:
+            bound = server.add_secure_port(address, credentials)
     except RuntimeError as error:
         raise OSError(f"cannot listen on {address}: {error}") from error
     if bound == 0:

@@ -1,8 +1,8 @@
 """What both services can be told through the environment."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -23,6 +23,26 @@ class ServiceSettings(BaseSettings):
     )
     metrics_port: PortOrOff = Field(
         default=0, description="The first worker's port for Prometheus, on the same address; 0: none"
+    )
+    probe_port: PortOrOff = Field(
+        default=0,
+        description="The first worker's port for grpc.health.v1 alone, never with TLS, on the same address; 0: none",
+    )
+    auth_issuer: str = Field(min_length=1, description="Who issues the tokens that callers show: their claim iss")
+    auth_audience: str = Field(default="specie", min_length=1, description="Whom tokens are for: their claim aud")
+    auth_jwks: str = Field(
+        min_length=1,
+        description="The issuer's public keys (JSON Web Key Set): a file, or a URL that begins with http:// or https://",
+    )
+    auth_max_lifetime_seconds: int = Field(
+        default=86_400, ge=1, description="Tokens that live longer, from iat to exp, are refused"
+    )
+    tls_certificate_file: str = Field(
+        default="", description="The service's certificate, for mutual TLS with the gateway and among the services"
+    )
+    tls_key_file: str = Field(default="", description="The certificate's key")
+    tls_ca_file: str = Field(
+        default="", description="The authority of all certificates of the inner network; these three or none: plain"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="The least level logged"
@@ -49,6 +69,13 @@ class ServiceSettings(BaseSettings):
         if not dsn.get_secret_value().startswith("postgresql://"):
             raise ValueError("must have the form postgresql://role:password@host:port/name")
         return dsn
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        files = (self.tls_certificate_file, self.tls_key_file, self.tls_ca_file)
+        if any(files) and not all(files):
+            raise ValueError("set all three of TLS_CERTIFICATE_FILE, TLS_KEY_FILE and TLS_CA_FILE, or none")
+        return self
 
     def sqlalchemy_url(self) -> str:
         """The DSN in SQLAlchemy's form; `postgresql://` alone means psycopg 3 to it."""

@@ -16,15 +16,23 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from specie_cli.stack.issuer import Issuer
+
 START_TIMEOUT_SECONDS = 120
 POLL_SECONDS = 0.1
 STOP_TIMEOUT_SECONDS = 60
+TOKEN_SECONDS = 600
+OPERATOR, BOB, NOBODY = "operator", "bob", ""
+READING = "wallets.read"
+
+Found = dict[str, str]
+"""What the ready file of the stack tells."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One call: what it shows, the call, and the HTTP status that it must be answered with. In the path, `{hold}` and
-    `{transaction}` are the names of the last that were answered."""
+    """One call: what it shows, the call, the HTTP status that it must be answered with, and who makes it (empty:
+    nobody) with what scope. In the path, `{hold}` and `{transaction}` are the names of the last that were answered."""
 
     says: str
     method: str
@@ -32,6 +40,8 @@ class Step:
     body: dict[str, Any] | None = None
     key: str = ""
     status: int = 200
+    caller: str = OPERATOR
+    scope: str = "admin"
 
 
 def usd(minor_units: int) -> dict[str, Any]:
@@ -77,6 +87,10 @@ TOUR = (
         {"amount": usd(1_200), "final": True},
         "capture-1",
     ),
+    Step(
+        "Bob looks at Alice's wallet: for him there is none.", "GET", "/v1/wallets/alice", None, "", 404, BOB, READING
+    ),
+    Step("Who shows no token sees nothing.", "GET", "/v1/wallets/alice", None, "", 401, NOBODY),
     Step("He gives back half of that.", "POST", "/v1/{transaction}:reverse", {"amount": usd(600)}, "back-1"),
     Step("Alice's wallet is frozen: from now on nothing leaves it.", "POST", "/v1/wallets/alice:freeze", {}),
     transfer("See?", "transfer-4", 1, status=400),
@@ -99,14 +113,15 @@ def demo() -> None:
             stack = subprocess.Popen([*command, "--ready-file", str(ready)], stdout=output, stderr=subprocess.STDOUT)
             try:
                 console.print("starting a stack of its own ...")
-                gateway = _gateway(stack, ready)
-                if gateway is None:
+                found = _found(stack, ready)
+                if found is None:
                     output.seek(0)
                     Console(stderr=True).print(output.read(), "error: the stack did not start", markup=False)
                     raise typer.Exit(1)
                 names: dict[str, str] = {}
+                console.print("Every call has a token: of the house, unless it says whose.")
                 for step in TOUR:
-                    answer = _take(replace(step, path=step.path.format_map(names)), gateway, console)
+                    answer = _take(replace(step, path=step.path.format_map(names)), found, console)
                     names |= {key: answer[key]["name"] for key in ("hold", "transaction") if key in answer}
             finally:
                 stack.terminate()
@@ -114,12 +129,12 @@ def demo() -> None:
     console.print("That was it; the stack is gone. `make run` starts one that stays.")
 
 
-def _take(step: Step, gateway: str, console: Console) -> dict[str, Any]:
+def _take(step: Step, found: Found, console: Console) -> dict[str, Any]:
     console.print(f"\n[bold]{escape(step.says)}[/bold]")
     console.print(f"{step.method} {step.path}", style="cyan", markup=False)
     if step.body:
         console.print(json.dumps(step.body), style="cyan", markup=False, soft_wrap=True)
-    status, answer = _call(step, gateway)
+    status, answer = _call(step, found)
     console.print(f"{status}", style="green" if status == step.status else "red")
     console.print_json(json.dumps(answer))
     if status != step.status:
@@ -128,10 +143,13 @@ def _take(step: Step, gateway: str, console: Console) -> dict[str, Any]:
     return answer
 
 
-def _call(step: Step, gateway: str) -> tuple[int, dict[str, Any]]:
+def _call(step: Step, found: Found) -> tuple[int, dict[str, Any]]:
     headers = {"content-type": "application/json"} | ({"idempotency-key": step.key} if step.key else {})
+    if step.caller:
+        token = Issuer(Path(found["data_dir"])).mint(step.caller, step.scope, TOKEN_SECONDS)
+        headers["authorization"] = f"Bearer {token}"
     data = None if step.body is None else json.dumps(step.body).encode()
-    request = urllib.request.Request(gateway + step.path, data, headers, method=step.method)  # noqa: S310 - our own
+    request = urllib.request.Request(found["gateway"] + step.path, data, headers, method=step.method)  # noqa: S310 - our own
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own
             return answer.status, json.load(answer)
@@ -140,13 +158,14 @@ def _call(step: Step, gateway: str) -> tuple[int, dict[str, Any]]:
             return error.code, json.load(error)
 
 
-def _gateway(stack: subprocess.Popen[bytes], ready: Path) -> str | None:
+def _found(stack: subprocess.Popen[bytes], ready: Path) -> Found | None:
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while not ready.exists():
         if stack.poll() is not None or time.monotonic() > deadline:
             return None
         time.sleep(POLL_SECONDS)
-    return str(json.loads(ready.read_text())["gateway"])
+    found: Found = json.loads(ready.read_text())
+    return found
 
 
 def _free_port() -> int:

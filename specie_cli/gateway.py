@@ -1,8 +1,10 @@
 """Calls to the gateway over gRPC, and what a person reads when one fails."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
 import grpc
 import typer
@@ -13,6 +15,8 @@ from rich.console import Console
 from specie_cli import show
 
 CALL_TIMEOUT_SECONDS = 15
+TOKEN_VARIABLE = "SPECIE_TOKEN"  # noqa: S105 - the name of it
+AUTHORITY_VARIABLE = "SPECIE_CA"
 EXIT_REFUSED = 1
 EXIT_UNREACHABLE = 3
 
@@ -29,6 +33,8 @@ ADVICE = {
     "SOURCE_NOT_FOUND": "`specie wallet list` shows the wallets there are.",
     "DESTINATION_NOT_FOUND": "`specie wallet list` shows the wallets there are.",
     "CURRENCY_MISMATCH": "Both wallets and the amount must have the same currency.",
+    "UNAUTHENTICATED": f"Set {TOKEN_VARIABLE}; `specie token` prints tokens of a local stack.",
+    "PERMISSION_DENIED": f"{TOKEN_VARIABLE} needs another scope; `specie token --scope` gives it for a local stack.",
     "OVERLOADED": "Send the same again in a moment, with the same --request-id.",
     "RATE_LIMITED": "Send the same again in a moment, with the same --request-id.",
     "CONTENTION": "Send the same again, with the same --request-id.",
@@ -39,12 +45,49 @@ ADVICE = {
 
 @contextmanager
 def connection(server: str, request_id: str | None = None) -> Iterator[grpc.Channel]:
-    """A channel; a call that fails ends the command with a message. `request_id`: of a call that moves money."""
-    with grpc.insecure_channel(server) as channel:
+    """A channel; a call that fails ends the command with a message. `request_id`: of a call that moves money.
+
+    The token is in the environment, SPECIE_TOKEN: on the command line all who list processes would read it. SPECIE_CA
+    is the file with the authority of the gateway's certificate; without it the connection is plain.
+    """
+    with _channel(server) as channel:
         try:
-            yield channel
+            yield grpc.intercept_channel(channel, _WithToken(os.environ.get(TOKEN_VARIABLE, "")))
         except grpc.RpcError as error:
             raise typer.Exit(explain(error, server, request_id)) from None
+
+
+def _channel(server: str) -> grpc.Channel:
+    authority = os.environ.get(AUTHORITY_VARIABLE, "")
+    if not authority:
+        return grpc.insecure_channel(server)
+    try:
+        return grpc.secure_channel(server, grpc.ssl_channel_credentials(Path(authority).read_bytes()))
+    except OSError as error:
+        raise typer.BadParameter(f"{AUTHORITY_VARIABLE}: {error}") from None
+
+
+class _Call(NamedTuple):
+    """The details of a call, which grpc takes as any object with these attributes."""
+
+    method: str
+    timeout: float | None
+    metadata: list[tuple[str, str | bytes]]
+    credentials: grpc.CallCredentials | None
+    wait_for_ready: bool | None
+    compression: grpc.Compression | None
+
+
+class _WithToken(grpc.UnaryUnaryClientInterceptor):
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:  # noqa: ANN401 - grpc's
+        if not self._token:
+            return continuation(details, request)
+        metadata = [*(details.metadata or ()), ("authorization", f"Bearer {self._token}")]
+        call = _Call(details.method, details.timeout, metadata, details.credentials, details.wait_for_ready, None)
+        return continuation(call, request)
 
 
 def explain(error: grpc.RpcError, server: str, request_id: str | None) -> int:

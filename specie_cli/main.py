@@ -4,11 +4,13 @@ import typer
 
 from specie_cli import money, wallets
 from specie_cli.demo import demo
+from specie_cli.token import token
 from specie_cli.up import up
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command()(up)
 app.command()(demo)
+app.command()(token)
 app.add_typer(wallets.app, name="wallet")
 app.command()(money.deposit)
 app.command()(money.transfer)

@@ -9,7 +9,9 @@ from specie.wallet.v1 import add_WalletServiceServicer_to_server
 from service_kit.database import Database
 from service_kit.server import Application
 from service_kit.server import serve as serve_application
+from service_kit.tls import channel_credentials
 from wallet_service.adapters.account_gateway import GrpcAccountGateway, channel_to
+from wallet_service.adapters.service_token import ServiceToken
 from wallet_service.adapters.sql_store import SqlWalletStore
 from wallet_service.app.carry import Carrier
 from wallet_service.app.changes import Changes
@@ -32,8 +34,9 @@ def servicer(store: WalletStore, accounts: AccountGateway) -> WalletServicer:
 def application(settings: WalletSettings) -> Application:
     """Called inside the event loop."""
     database = Database(settings, application_name="specie-wallet")
-    channel = channel_to(settings.transaction_target)
-    store, accounts = SqlWalletStore(database), GrpcAccountGateway(channel)
+    channel = channel_to(settings.transaction_target, channel_credentials(settings))
+    own_token = ServiceToken(settings.service_token_file)
+    store, accounts = SqlWalletStore(database), GrpcAccountGateway(channel, own_token.header)
     calls = servicer(store, accounts)
     reconciler = Reconciler(store, Carrier(store, accounts), settings.reconcile_seconds)
 

@@ -1,5 +1,7 @@
 """What the wallet service can be told through the environment."""
 
+from pathlib import Path
+
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
@@ -16,6 +18,9 @@ class WalletSettings(ServiceSettings):
         default="ipv4:127.0.0.1:50061",
         min_length=1,
         description="The transaction service as a gRPC target: ipv4:HOST:PORT,HOST:PORT or dns:///NAME:PORT",
+    )
+    service_token_file: Path = Field(
+        description="Where the service's own token is, with the scope `service`; read again when the file changes"
     )
     reconcile_seconds: float = Field(
         default=5, gt=0, le=3600, description="How often to look for wallets that something left half done"

@@ -23,6 +23,7 @@ class DataDirectory:
         self.path = path.absolute()
         self.postgres = self.path / "postgresql"
         self.secrets = self.path / "secrets"
+        self.service_token = self.secrets / "wallet.token"
         self.envoy_config = self.path / "envoy.yaml"
         self._own_lock = -1
         self.parts_lock = -1

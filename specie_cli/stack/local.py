@@ -8,15 +8,19 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from specie_cli.stack.address import Address
 from specie_cli.stack.directory import DataDirectory, write_whole
-from specie_cli.stack.envoy_config import Address, GatewayConfig
+from specie_cli.stack.envoy_config import GatewayConfig
 from specie_cli.stack.failure import StackError
+from specie_cli.stack.identity import Identity
+from specie_cli.stack.issuer import AUDIENCE, ISSUER, TTL_SECONDS_MAX, Issuer
 from specie_cli.stack.part import Part
 from specie_cli.stack.ports import HOST, Ports
 from specie_cli.stack.postgres import Postgres
+from specie_cli.stack.subject_limits import SubjectLimits
 
 ROOT = Path(__file__).resolve().parents[2]
 WALLET_ROLE = "specie_wallet"
@@ -37,6 +41,7 @@ class Limits:
 
     calls_per_second: int = GatewayConfig.calls_per_second
     calls_per_second_per_client: int = GatewayConfig.calls_per_second_per_client
+    subject_limits: SubjectLimits = field(default_factory=SubjectLimits)
 
 
 class LocalStack:
@@ -55,6 +60,8 @@ class LocalStack:
         self._environment = environment
         self._tell = tell
         self._parts: list[Part] = []
+        self._renew_at = 0.0
+        self.issuer = Issuer(directory.path)
         self.postgres = Postgres(
             directory.postgres, directory.secrets, ports.postgres, directory.log("postgresql"), (directory.parts_lock,)
         )
@@ -80,6 +87,7 @@ class LocalStack:
             "wallet": [f"{HOST}:{port}" for port in self.ports.wallet],
             "transaction": [f"{HOST}:{port}" for port in self.ports.transaction],
             "database": self.postgres.owner_dsn(),
+            "data_dir": str(self.data_dir),
         }
 
     def start(self) -> None:
@@ -91,9 +99,17 @@ class LocalStack:
         for command in ("roles", "upgrade"):
             self._migrate(command)
         self._tell("services and gateway")
+        self.issuer.make()
+        self._renew_service_token()
         self._start_service("transaction", TRANSACTION_ROLE, self.ports.transaction, {})
         self._start_service(
-            "wallet", WALLET_ROLE, self.ports.wallet, {"TRANSACTION_TARGET": self._transaction_target()}
+            "wallet",
+            WALLET_ROLE,
+            self.ports.wallet,
+            {
+                "TRANSACTION_TARGET": self._transaction_target(),
+                "SERVICE_TOKEN_FILE": str(self._directory.service_token),
+            },
         )
         self._start_envoy()
         self._wait_until_healthy()
@@ -102,6 +118,8 @@ class LocalStack:
         """Returns never: raises when a part dies."""
         while True:
             self._raise_if_dead()
+            if time.monotonic() > self._renew_at:
+                self._renew_service_token()
             time.sleep(WATCH_SECONDS)
 
     def stop(self) -> None:
@@ -119,6 +137,13 @@ class LocalStack:
             envoy.stop(ENVOY_STOP_TIMEOUT_SECONDS)
         if self.postgres.started and not self.postgres.stop():
             self._tell("PostgreSQL did not stop in time and was killed; it recovers at the next start")
+
+    def _renew_service_token(self) -> None:
+        """The wallet service's own."""
+        write_whole(
+            self._directory.service_token, self.issuer.mint("wallet-service", "service", TTL_SECONDS_MAX) + "\n"
+        )
+        self._renew_at = time.monotonic() + TTL_SECONDS_MAX / 2
 
     def _migrate(self, command: str) -> None:
         environment = {
@@ -151,6 +176,9 @@ class LocalStack:
             "HOST": HOST,
             "PORT": str(ports[0]),
             "WORKERS": str(len(ports)),
+            "AUTH_ISSUER": ISSUER,
+            "AUTH_AUDIENCE": AUDIENCE,
+            "AUTH_JWKS": str(self.issuer.key_set),
             **own,
         }
         # A service sees its own settings, not the other's password.
@@ -178,6 +206,7 @@ class LocalStack:
             admin=Address(HOST, self.ports.admin),
             wallet=tuple(Address(HOST, port) for port in self.ports.wallet),
             transaction=tuple(Address(HOST, port) for port in self.ports.transaction),
+            identity=Identity(ISSUER, str(self.issuer.key_set), AUDIENCE, TTL_SECONDS_MAX),
         )
         config = replace(config, **vars(self._limits))
         write_whole(self._directory.envoy_config, config.render())

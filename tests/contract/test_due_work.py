@@ -13,6 +13,7 @@ from service_kit.database import Database as Connections
 from tests.kit.builders import code, placing, transfer
 from tests.kit.ledgers import Ledger, funded, postgres_ledger, session
 from tests.kit.postgres import Database, Server
+from tests.kit.tokens import IDENTITY
 from transaction_service.adapters.work import AGAIN_MAX, AGAIN_MIN, SqlDueHolds, SqlPendingTransfers
 from transaction_service.domain.hold_commands import expiry
 from transaction_service.domain.movement import Manner, Movement, Work
@@ -114,7 +115,7 @@ def kind(request: pytest.FixtureRequest, postgres_server: Server) -> Iterator[Ki
 
 
 def _connections(database: Database) -> Connections:
-    return Connections(TransactionSettings(database_dsn=SecretStr(database.transaction_dsn)), "test")
+    return Connections(TransactionSettings(database_dsn=SecretStr(database.transaction_dsn), **IDENTITY), "test")
 
 
 def ids(movements: Sequence[Movement]) -> set[str]:

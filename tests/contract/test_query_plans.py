@@ -13,6 +13,7 @@ from service_kit.database import Database as Connections
 from tests.kit import large
 from tests.kit.plans import Plan, caught, explain
 from tests.kit.postgres import Database
+from tests.kit.tokens import IDENTITY
 from transaction_service.adapters.accounts import SqlAccounts
 from transaction_service.adapters.feed import SqlFeed
 from transaction_service.adapters.holds import SqlHoldReader
@@ -160,7 +161,7 @@ def loaded(database: Database) -> Database:
 
 @pytest.fixture(scope="module")
 def adapters(loaded: Database) -> Iterator[Adapters]:
-    settings = TransactionSettings(database_dsn=SecretStr(loaded.transaction_dsn))
+    settings = TransactionSettings(database_dsn=SecretStr(loaded.transaction_dsn), **IDENTITY)
     connections = Connections(settings, "test")
     try:
         yield Adapters(connections)

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from service_kit.database import Database as Connections
 from tests.kit.postgres import Database
+from tests.kit.tokens import WALLET_IDENTITY
 from tests.kit.wallets import asynchronous, new_wallet
 from wallet_service.adapters.memory_store import MemoryWalletStore
 from wallet_service.adapters.sql_store import SqlWalletStore
@@ -39,7 +40,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[WalletStore]:
         yield MemoryWalletStore(due_seconds=0)
         return
     database: Database = request.getfixturevalue("database")
-    connections = Connections(WalletSettings(database_dsn=SecretStr(database.wallet_dsn)), "test")
+    connections = Connections(WalletSettings(database_dsn=SecretStr(database.wallet_dsn), **WALLET_IDENTITY), "test")
     yield SqlWalletStore(connections, due_seconds=0)
     connections.close()
 

@@ -77,7 +77,7 @@ def test_the_story_in_json(stack: Stack, names: tuple[str, str]) -> None:
 def test_the_story_with_python_stubs(stack: Stack, names: tuple[str, str]) -> None:
     alice, bob = (f"wallets/{name}" for name in names)
     with grpc.insecure_channel(stack.grpc) as channel:
-        wallets, money = WalletServiceStub(channel), TransactionServiceStub(channel)
+        wallets, money = stack.authorised(WalletServiceStub(channel)), stack.authorised(TransactionServiceStub(channel))
         for wallet in names:
             wallets.CreateWallet(CreateWalletRequest(wallet_id=wallet, wallet=Wallet(currency_code="USD")))
         amount = Money(currency_code="USD", minor_units=10000)

@@ -136,7 +136,7 @@ def test_a_stop_under_load_cuts_nothing_short(data_dir: Path) -> None:
             stack.call("POST", f"/v1/wallets?walletId={wallet}", {"currencyCode": "USD"})
         amount = {"currencyCode": "USD", "minorUnits": "1000000000"}
         stack.call("POST", "/v1/wallets/a:deposit", {"amount": amount, "requestId": "d"})
-        money = TransactionServiceStub(channel)
+        money = stack.authorised(TransactionServiceStub(channel))
         with ThreadPoolExecutor(16) as pool:
             for _ in range(16):
                 pool.submit(transfer_until_stopped, money)

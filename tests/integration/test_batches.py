@@ -19,6 +19,7 @@ from specie.transaction.v1 import (
 
 from tests.kit.calls import CALL_SECONDS, Failed, connected, failed, key, usd, wallet_name
 from tests.kit.ledger import Ledger, Rows
+from tests.kit.tokens import Authorised
 from tests.kit.wallets import asynchronous
 from transaction_service.rpc.batches import LABELS_MAX
 
@@ -323,6 +324,6 @@ async def test_the_longest_texts_fit(target: str) -> None:
         ]
         request = BatchTransferRequest(transfers=items)
         assert 14 * MIB < request.ByteSize() < 16 * MIB
-        answer = await TransactionServiceStub(patient).BatchTransfer(request, timeout=2 * CALL_SECONDS)
+        answer = await Authorised(TransactionServiceStub(patient)).BatchTransfer(request, timeout=2 * CALL_SECONDS)
         assert set(reasons(answer)) == {"POSTED"}
         assert await client.balance(bob) == 2 * MANY

@@ -13,6 +13,7 @@ from google.rpc import error_details_pb2, status_pb2
 from service_kit.status import Refusal
 from tests.kit.accounts import FakeAccounts, serve_accounts
 from tests.kit.ports import free_port, free_ports
+from tests.kit.tokens import USUAL
 from tests.kit.wallets import asynchronous, stored
 from wallet_service.adapters.account_gateway import GrpcAccountGateway, channel_to
 from wallet_service.domain.failure import Declined, Failure, Reason
@@ -26,7 +27,7 @@ ALICE = stored(WalletState.CREATING, particulars=Particulars(limits=Limits(1, 2,
 async def gateway_to(*ports: int) -> AsyncIterator[GrpcAccountGateway]:
     channel = channel_to("ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports))
     try:
-        yield GrpcAccountGateway(channel)
+        yield GrpcAccountGateway(channel, lambda: USUAL[1])
     finally:
         await channel.close()
 

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from service_kit.database import Database as Connections
 from tests.kit.postgres import Database
+from tests.kit.tokens import WALLET_IDENTITY
 from tests.kit.wallets import new_wallet
 from wallet_service.adapters.sql_store import SqlWalletStore
 from wallet_service.settings import WalletSettings
@@ -18,7 +19,7 @@ from wallet_service.settings import WalletSettings
 @pytest.fixture(scope="module")
 def alice(database: Database) -> Database:
     """A database with one wallet, CREATING."""
-    connections = Connections(WalletSettings(database_dsn=SecretStr(database.wallet_dsn)), "test")
+    connections = Connections(WalletSettings(database_dsn=SecretStr(database.wallet_dsn), **WALLET_IDENTITY), "test")
     asyncio.run(SqlWalletStore(connections).insert(new_wallet()))
     connections.close()
     return database

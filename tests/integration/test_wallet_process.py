@@ -15,6 +15,7 @@ from specie.wallet.v1 import ListWalletsRequest, WalletServiceStub
 from service_kit import probe
 from tests.kit.ports import free_port
 from tests.kit.postgres import Database
+from tests.kit.tokens import SERVICE_TOKEN_FILE, SETTINGS, Authorised
 
 PATIENCE_SECONDS = 30.0
 
@@ -26,7 +27,8 @@ def process(database: Database, port: int, **settings: str) -> Iterator["subproc
         "SPECIE_WALLET_PORT": str(port),
         "SPECIE_WALLET_SHUTDOWN_NOTICE_SECONDS": "0",
         "SPECIE_WALLET_TRANSACTION_TARGET": f"ipv4:127.0.0.1:{free_port()}",
-        **{f"SPECIE_WALLET_{name}": value for name, value in settings.items()},
+        "SPECIE_WALLET_SERVICE_TOKEN_FILE": str(SERVICE_TOKEN_FILE),
+        **{f"SPECIE_WALLET_{name}": value for name, value in (SETTINGS | settings).items()},
     }
     command = [sys.executable, "-m", "wallet_service"]
     started = subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.PIPE, text=True)
@@ -49,7 +51,7 @@ def test_it_serves_without_the_account_service_and_stops_on_sigterm(database: Da
     with process(database, port) as running:
         wait_until_ready(port)
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            assert not WalletServiceStub(channel).ListWallets(ListWalletsRequest(), timeout=10).wallets
+            assert not Authorised(WalletServiceStub(channel)).ListWallets(ListWalletsRequest(), timeout=10).wallets
         running.send_signal(signal.SIGTERM)
         _, log = running.communicate(timeout=PATIENCE_SECONDS)
         assert running.returncode == 0

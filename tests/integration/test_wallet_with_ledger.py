@@ -23,9 +23,10 @@ from specie.wallet.v1 import (
     WalletState,
 )
 
-from service_kit.interceptors import ChainInterceptor
+from service_kit.interceptors import ChainInterceptor, chain
 from service_kit.server import Application
 from tests.kit.postgres import Database
+from tests.kit.tokens import IDENTITY, Authorised, verifier
 from tests.kit.wallets import asynchronous, failed, wallet_settings
 from transaction_service import bootstrap as transaction_bootstrap
 from transaction_service.settings import TransactionSettings
@@ -62,7 +63,7 @@ def usd(amount: int) -> Money:
 
 @asynccontextmanager
 async def serving(application: Application) -> AsyncIterator[int]:
-    server = grpc.aio.server(interceptors=(ChainInterceptor(),), options=(("grpc.so_reuseport", 0),))
+    server = grpc.aio.server(interceptors=(ChainInterceptor(chain(verifier())),), options=(("grpc.so_reuseport", 0),))
     for register in application.servicers.values():
         register(server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -76,14 +77,16 @@ async def serving(application: Application) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def both_services(database: Database) -> AsyncIterator[Services]:
-    ledger = transaction_bootstrap.build(TransactionSettings(database_dsn=SecretStr(database.transaction_dsn)))
+    ledger = transaction_bootstrap.build(
+        TransactionSettings(database_dsn=SecretStr(database.transaction_dsn), **IDENTITY)
+    )
     async with AsyncExitStack() as stack:
         transaction_port = await stack.enter_async_context(serving(ledger))
         wallets = wallet_bootstrap.application(wallet_settings(database, transaction_port))
         wallet_port = await stack.enter_async_context(serving(wallets))
         to_wallets = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{wallet_port}"))
         to_money = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{transaction_port}"))
-        yield Services(WalletServiceStub(to_wallets), TransactionServiceStub(to_money))
+        yield Services(Authorised(WalletServiceStub(to_wallets)), Authorised(TransactionServiceStub(to_money)))
 
 
 @asynchronous

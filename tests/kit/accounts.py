@@ -26,8 +26,9 @@ from specie.transaction.v1 import AccountState as AccountStateMessage
 from specie.type.v1 import Balance as BalanceMessage
 from specie.type.v1 import Money
 
-from service_kit.interceptors import ChainInterceptor
+from service_kit.interceptors import ChainInterceptor, chain
 from service_kit.status import Refusal
+from tests.kit.tokens import verifier
 from wallet_service.domain.failure import Declined, Failure, Reason
 from wallet_service.domain.wallet import Account, AccountState, Balance, Limits, Wallet
 
@@ -244,7 +245,7 @@ def _message(account: Account) -> AccountMessage:
 @asynccontextmanager
 async def serve_accounts(accounts: FakeAccounts, port: int = 0) -> AsyncIterator[int]:
     """Behind a real server with the real interceptors; its port."""
-    server = grpc.aio.server(interceptors=(ChainInterceptor(),), options=(("grpc.so_reuseport", 0),))
+    server = grpc.aio.server(interceptors=(ChainInterceptor(chain(verifier())),), options=(("grpc.so_reuseport", 0),))
     add_AccountServiceServicer_to_server(_Servicer(accounts), server)
     bound = server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()

@@ -43,6 +43,7 @@ from specie.type.v1 import Limits, Money
 from tests.kit.asked import Asked
 from tests.kit.calls import CALL_SECONDS, Failed, posting, read_status, to_failed, usd, why
 from tests.kit.model import Purse
+from tests.kit.tokens import Authorised
 
 NO_SUCH = "00000000-0000-0000-0000-000000000000"
 
@@ -64,8 +65,8 @@ class Asker:
 
     def __init__(self, target: str) -> None:
         self._channel = grpc.insecure_channel(target)
-        self._transactions: Any = TransactionServiceStub(self._channel)
-        self._accounts: Any = AccountServiceStub(self._channel)
+        self._transactions: Any = Authorised(TransactionServiceStub(self._channel))
+        self._accounts: Any = Authorised(AccountServiceStub(self._channel))
         self._run = uuid4().hex[:12]
         self.names: dict[str, str] = {}
         """By key, of the transactions that were told."""

@@ -33,6 +33,8 @@ from specie.transaction.v1 import (
 )
 from specie.type.v1 import Limits, Money
 
+from tests.kit.tokens import USUAL, Authorised
+
 T = TypeVar("T")
 
 CALL_SECONDS = 30.0
@@ -114,12 +116,12 @@ def wallet_name() -> str:
 
 
 class Client:
-    """One connection."""
+    """One connection. Accounts are opened as the wallet service opens them, whoever calls."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, header: tuple[str, str] = USUAL) -> None:
         self.channel = channel
-        self.transactions: Any = TransactionServiceStub(channel)
-        self.accounts: Any = AccountServiceStub(channel)
+        self.transactions: Any = Authorised(TransactionServiceStub(channel), header)
+        self.accounts: Any = Authorised(AccountServiceStub(channel))
 
     async def open(
         self,
@@ -211,8 +213,8 @@ class Client:
 
 
 @asynccontextmanager
-async def connected(target: str) -> AsyncIterator[Client]:
+async def connected(target: str, header: tuple[str, str] = USUAL) -> AsyncIterator[Client]:
     # Else all channels to one address share one connection.
     options = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 200))
     async with grpc.aio.insecure_channel(target, options=options) as channel:
-        yield Client(channel)
+        yield Client(channel, header)

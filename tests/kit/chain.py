@@ -11,8 +11,9 @@ from specie.transaction.v1 import GetBalanceRequest, GetBalanceResponse, Transfe
 from specie.type.v1 import Money
 
 from service_kit.call import Call, current_call
-from service_kit.interceptors import ChainInterceptor
+from service_kit.interceptors import ChainInterceptor, chain
 from tests.kit.calls import Client, connected
+from tests.kit.tokens import verifier
 
 METHOD = "/specie.transaction.v1.TransactionService/Transfer"
 
@@ -50,7 +51,7 @@ class Service:
 
 @asynccontextmanager
 async def serving(service: Service) -> AsyncIterator[Client]:
-    server = grpc.aio.server(interceptors=(ChainInterceptor(),))
+    server = grpc.aio.server(interceptors=(ChainInterceptor(chain(verifier())),))
     service.register(server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from service_kit.database import Database as Connections
 from tests.kit.builders import NOON, account, code, deposit
 from tests.kit.postgres import Database
+from tests.kit.tokens import IDENTITY
 from transaction_service.adapters.accounts import SqlAccounts
 from transaction_service.adapters.feed import SqlFeed
 from transaction_service.adapters.holds import SqlHoldReader
@@ -163,7 +164,9 @@ def memory_ledger(clock: Callable[[], datetime] | None = None) -> Ledger:
 @contextmanager
 def postgres_ledger(database: Database) -> Iterator[Ledger]:
     settings = TransactionSettings(
-        database_dsn=SecretStr(database.transaction_dsn), statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS
+        database_dsn=SecretStr(database.transaction_dsn),
+        statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS,
+        **IDENTITY,
     )
     connections = Connections(settings, "test")
     store = PostgresPostingStore(database.transaction_dsn, STATEMENT_TIMEOUT_SECONDS)

@@ -20,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.kit.ports import free_ports
 from tests.kit.postgres import Database
+from tests.kit.tokens import SERVICE_TOKEN_FILE, SETTINGS
 
 PATIENCE_SECONDS = 30.0
 """For things that must happen; how long they take is not what is tested."""
@@ -52,7 +53,10 @@ class ServiceProcess:
             "PORT": self.ports[0],
             "METRICS_PORT": self.metrics_ports[0],
             "SHUTDOWN_NOTICE_SECONDS": 0,
+            **SETTINGS,
         }
+        if module == "wallet_service":
+            own["SERVICE_TOKEN_FILE"] = SERVICE_TOKEN_FILE
         self._module = module
         self._environment = database.environment | {prefix + k: str(v) for k, v in (own | settings).items()}
         self._log = log

@@ -13,16 +13,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from specie_cli.stack.issuer import Issuer
 from tests.kit.ports import free_port
+from tests.kit.tokens import EVERYTHING, TTL_SECONDS, Authorised, bearer
 
 ROOT = Path(__file__).resolve().parents[2]
 SPECIE = [sys.executable, "-m", "specie_cli.main"]
 READY_TIMEOUT_SECONDS = 90
 STOP_TIMEOUT_SECONDS = 60
 POLL_SECONDS = 0.05
+PLENTY = "local=20000,20000,2000"
+"""What the usual subject may send, so that no test meets a limit that it did not ask for."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,29 @@ class Stack:
     process: subprocess.Popen[str] = field(repr=False)
     output: Path = field(repr=False)
     """What it prints."""
+    data_dir: Path = field(repr=False)
+
+    @cached_property
+    def token(self) -> str:
+        """The usual one, which may do everything."""
+        return self.mint()
+
+    def mint(self, subject: str = "local", scope: str = EVERYTHING, **claims: object) -> str:
+        """A token of the stack's own issuer."""
+        return Issuer(self.data_dir).mint(subject, scope, TTL_SECONDS, **claims)
+
+    def header(self, subject: str = "local", scope: str = EVERYTHING) -> tuple[str, str]:
+        """The same as metadata."""
+        return bearer(self.mint(subject, scope))
 
     @property
     def grpc(self) -> str:
         """The gateway as a gRPC target."""
         return self.gateway.removeprefix("http://")
+
+    def authorised(self, stub: object) -> Any:  # noqa: ANN401 - any stub
+        """The stub with the usual token."""
+        return Authorised(stub, bearer(self.token))
 
     def call(
         self,
@@ -60,11 +83,15 @@ class Stack:
         *,
         raw: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        token: str | None = None,
     ) -> Answer:
-        """One HTTP call to the gateway; `body` is sent as JSON, `raw` as it is. Every answer must be JSON."""
+        """One HTTP call to the gateway; `body` is sent as JSON, `raw` as it is. `token`: None: the usual one, which may
+        do everything; empty: none. Every answer must be JSON."""
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
         url = self.gateway + path
         request = urllib.request.Request(url, method=method, data=data, headers=dict(headers or {}))  # noqa: S310 - ours
+        if token != "" and not request.has_header("Authorization"):
+            request.add_header("Authorization", f"Bearer {self.token if token is None else token}")
         if data is not None and not request.has_header("Content-type"):
             request.add_header("Content-Type", "application/json")
         try:
@@ -100,7 +127,8 @@ def running_stack(
     """`specie up` with these arguments, healthy. At the end it is stopped, if it has not been already."""
     with tempfile.TemporaryDirectory(prefix="specie-stack-") as folder:
         ready, output = Path(folder) / "ready.json", Path(folder) / "output.txt"
-        command = [*SPECIE, "up", "--port", str(port or free_port()), "--ready-file", str(ready), *arguments]
+        command = [*SPECIE, "up", "--port", str(port or free_port()), "--ready-file", str(ready)]
+        command += ["--subject-limits", PLENTY, *arguments]
         with output.open("w") as out:
             process = subprocess.Popen(
                 command, cwd=ROOT, env=os.environ | dict(env or {}), stdout=out, stderr=subprocess.STDOUT, text=True
@@ -114,6 +142,7 @@ def running_stack(
                 owner_dsn=found["database"],
                 process=process,
                 output=output,
+                data_dir=Path(found["data_dir"]),
             )
         finally:
             if process.poll() is None:

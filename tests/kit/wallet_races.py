@@ -14,6 +14,7 @@ from service_kit.database import Database as Connections
 from service_kit.status import Refusal
 from tests.kit.accounts import FakeAccounts, Order, unavailable
 from tests.kit.postgres import Database
+from tests.kit.tokens import WALLET_IDENTITY
 from tests.kit.wallets import Worker, creation
 from wallet_service.adapters.sql_store import SqlWalletStore
 from wallet_service.app.reading import WalletWithBalance
@@ -64,7 +65,7 @@ class Scene:
 
 @asynccontextmanager
 async def scene(database: Database) -> AsyncIterator[Scene]:
-    connections = Connections(WalletSettings(database_dsn=SecretStr(database.wallet_dsn)), "test")
+    connections = Connections(WalletSettings(database_dsn=SecretStr(database.wallet_dsn), **WALLET_IDENTITY), "test")
     connection = psycopg2.connect(database.owner_dsn)
     with connection, connection.cursor() as cursor:
         cursor.execute("TRUNCATE wallets.wallet")

@@ -15,9 +15,10 @@ from google.rpc import error_details_pb2, status_pb2
 from pydantic import SecretStr
 from specie.wallet.v1 import WalletServiceStub
 
-from service_kit.interceptors import ChainInterceptor
+from service_kit.interceptors import ChainInterceptor, chain
 from tests.kit.accounts import FakeAccounts, serve_accounts
 from tests.kit.postgres import Database
+from tests.kit.tokens import WALLET_IDENTITY, Authorised, verifier
 from wallet_service import bootstrap
 from wallet_service.app.carry import Carrier
 from wallet_service.app.changes import Changes, Creation
@@ -107,6 +108,7 @@ def wallet_settings(database: Database, transaction_port: int, **changed: Any) -
         "database_dsn": SecretStr(database.wallet_dsn),
         "transaction_target": f"ipv4:127.0.0.1:{transaction_port}",
         "reconcile_seconds": 0.05,
+        **WALLET_IDENTITY,
     }
     return WalletSettings(**(values | changed))
 
@@ -117,14 +119,16 @@ async def running_service(database: Database) -> AsyncIterator[Service]:
     accounts = FakeAccounts()
     async with serve_accounts(accounts) as transaction_port:
         application = bootstrap.application(wallet_settings(database, transaction_port))
-        server = grpc.aio.server(interceptors=(ChainInterceptor(),), options=(("grpc.so_reuseport", 0),))
+        server = grpc.aio.server(
+            interceptors=(ChainInterceptor(chain(verifier())),), options=(("grpc.so_reuseport", 0),)
+        )
         for register in application.servicers.values():
             register(server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                yield Service(WalletServiceStub(channel), accounts, application, f"127.0.0.1:{port}")
+                yield Service(Authorised(WalletServiceStub(channel)), accounts, application, f"127.0.0.1:{port}")
         finally:
             await server.stop(None)
             await application.close()

@@ -12,7 +12,8 @@ from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 from specie.transaction.v1 import BatchTransferRequest, BatchTransferResponse, TransferMode, TransferRequest
 
-from service_kit.call import LOCAL_PRINCIPAL, Call, enter_call
+from service_kit.call import Call, enter_call
+from service_kit.caller import Caller
 from service_kit.status import Refusal, to_status
 from tests.kit.builders import NOON
 from tests.kit.calls import usd
@@ -25,6 +26,7 @@ from transaction_service.rpc import batches
 from transaction_service.rpc.batches import LABELS_MAX, all_or_none, each
 
 NOBODY: Any = None
+LOCAL = Caller("local")
 BROKE = Failure(Reason.INSUFFICIENT_FUNDS, {"wallet": "wallets/a", "available": "0", "amount": "1"})
 STOPPED = Failure(Reason.BATCH_STOPPED, {"item": "1", "stopped_by": "transactions/x", "reason": "INSUFFICIENT_FUNDS"})
 REUSED = Failure(Reason.REQUEST_ID_REUSED, {"request_id": "key", "transaction": "transactions/x"})
@@ -82,7 +84,7 @@ def told(transfers: Sequence[TransferRequest], poster: Any, pending: int = 0, *k
     reader: Any = ScriptedReader(*known)
 
     async def call() -> BatchTransferResponse:
-        enter_call(Call("/method", b"", NOBODY, NOBODY, {}, trace_id="trace"))
+        enter_call(Call("/method", b"", NOBODY, NOBODY, {}, caller=LOCAL, trace_id="trace"))
         return await each(transfers, poster, Pending(pending), reader)
 
     return asyncio.run(call())
@@ -107,7 +109,7 @@ def stopped(script: Sequence[Answering]) -> Exception:
     poster: Any = ScriptedPoster(script)
 
     async def call() -> None:
-        enter_call(Call("/method", b"", NOBODY, NOBODY, {}, trace_id="trace"))
+        enter_call(Call("/method", b"", NOBODY, NOBODY, {}, caller=LOCAL, trace_id="trace"))
         await all_or_none(items(len(script)), poster)
 
     with pytest.raises(Exception) as raised:  # noqa: PT011 - whatever it is
@@ -176,7 +178,7 @@ def test_all_or_none_is_one_commit_and_so_has_not_too_many_labels() -> None:
     poster: Any = ScriptedPoster(fits)
 
     async def call(transfers: Sequence[TransferRequest]) -> None:
-        enter_call(Call("/method", b"", NOBODY, NOBODY, {}))
+        enter_call(Call("/method", b"", NOBODY, NOBODY, {}, caller=LOCAL))
         await all_or_none(transfers, poster)
 
     asyncio.run(call(items(A_PIECE, labels=FULL)))
@@ -231,7 +233,7 @@ def test_nothing_is_handed_over_when_no_item_can_be() -> None:
 def test_an_item_that_is_stored_already_needs_no_room() -> None:
     asked = items(4, mode=TransferMode.TRANSFER_MODE_ASYNC)
     poster = ScriptedPoster([POSTED] * 3)
-    answer = told([*asked, asked[0]], poster, 1, transaction_id(LOCAL_PRINCIPAL, "key 2"))
+    answer = told([*asked, asked[0]], poster, 1, transaction_id("local", "key 2"))
     assert reasons(answer) == ["", "TOO_MANY_PENDING", "", "TOO_MANY_PENDING", ""]
     assert [movement.request_id for movement in poster.works[0].movements] == ["key 0", "key 2", "key 0"]
 
@@ -274,7 +276,7 @@ def test_others_get_their_turn_between_two_items(monkeypatch: pytest.MonkeyPatch
             await asyncio.sleep(0)
 
     async def call() -> None:
-        enter_call(Call("/method", b"", NOBODY, NOBODY, {}))
+        enter_call(Call("/method", b"", NOBODY, NOBODY, {}, caller=LOCAL))
         beside = asyncio.create_task(other())
         await each(items(100), poster, Pending(0), reader)
         beside.cancel()

@@ -17,16 +17,17 @@ from specie.transaction.v1 import (
 from specie.type.v1 import Money
 
 from service_kit import interceptors
-from service_kit.call import LOCAL_PRINCIPAL, Call, current_call
-from service_kit.interceptors import CALL_SECONDS_MAX, CHAIN, ChainInterceptor
+from service_kit.call import Call, current_call
+from service_kit.interceptors import CALL_SECONDS_MAX, ChainInterceptor, chain
 from service_kit.status import Refusal, invalid
 from tests.kit.calls import Failed, failed
 from tests.kit.chain import METHOD, Service, counted, done, serving, transfer
+from tests.kit.tokens import verifier
 from tests.kit.wallets import asynchronous
 
 
 def test_the_order_of_the_chain_and_why_it_is_so() -> None:
-    order = [stage.__name__ for stage in CHAIN]
+    order = [stage.__name__ for stage in chain(verifier())]
     reasons = [
         ("trace", "access_log", "a line of the log names the trace"),
         ("trace", "map_errors", "an error carries the trace id too"),
@@ -34,7 +35,10 @@ def test_the_order_of_the_chain_and_why_it_is_so() -> None:
         ("count", "map_errors", "refusals count"),
         ("map_errors", "deadline", "a late call gets a status with a reason"),
         ("map_errors", "parse", "a broken message gets a status with a reason"),
-        ("deadline", "parse", "nothing is spent on who does not wait any more"),
+        ("deadline", "authenticate", "nothing is spent on who does not wait any more"),
+        ("map_errors", "authenticate", "who is refused gets a status with a reason"),
+        ("authenticate", "authorise", "whose scopes are asked for must be known"),
+        ("authorise", "parse", "nothing is spent on the message of who may not make the call"),
         ("parse", "idempotency_key", "the header fills a field of the request"),
         ("idempotency_key", "validate", "a request id from the header must keep the rules of the field"),
     ]
@@ -60,7 +64,7 @@ async def test_the_trace_id_that_came_goes_back_and_is_made_up_otherwise() -> No
         assert len(made_up) == 3
         assert {len(trace) for trace in made_up} == {36}
         assert [call.trace_id for call in service.calls[:1]] == ["trace-7"]
-        assert {call.principal for call in service.calls} == {LOCAL_PRINCIPAL}
+        assert {call.principal for call in service.calls} == {"local"}
 
 
 @asynchronous
@@ -226,7 +230,7 @@ def intercepted(method: str, handler: Any) -> Any:  # noqa: ANN401 - any handler
         return handler
 
     details: Any = type("Details", (), {"method": method})()
-    return asyncio.run(ChainInterceptor().intercept_service(continuation, details))
+    return asyncio.run(ChainInterceptor(chain(verifier())).intercept_service(continuation, details))
 
 
 def test_what_is_not_ours_passes_untouched() -> None:

@@ -18,13 +18,16 @@ from service_kit.settings import ServiceSettings
 from service_kit.status import Refusal
 from tests.kit.calls import connected, failed
 from tests.kit.ports import free_port
+from tests.kit.tokens import IDENTITY
 from tests.kit.wallets import asynchronous
 
 SERVICE = "specie.transaction.v1.TransactionService"
 
 
 def settings(port: int) -> ServiceSettings:
-    return ServiceSettings(database_dsn=SecretStr("postgresql://nobody"), port=port, shutdown_notice_seconds=0)
+    return ServiceSettings(
+        database_dsn=SecretStr("postgresql://nobody"), port=port, shutdown_notice_seconds=0, **IDENTITY
+    )
 
 
 class Work:

@@ -16,6 +16,8 @@ PREFIX = "SPECIE_TRANSACTION_"
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setenv(PREFIX + "DATABASE_DSN", DSN)
+    monkeypatch.setenv(PREFIX + "AUTH_ISSUER", "https://issuer")
+    monkeypatch.setenv(PREFIX + "AUTH_JWKS", "jwks.json")
     return monkeypatch
 
 
@@ -36,6 +38,24 @@ def test_without_a_dsn_it_does_not_start(environment: pytest.MonkeyPatch) -> Non
     environment.delenv(PREFIX + "DATABASE_DSN")
     with pytest.raises(ValidationError, match="database_dsn"):
         TransactionSettings()
+
+
+@pytest.mark.parametrize("name", ["AUTH_ISSUER", "AUTH_JWKS"])
+def test_without_an_issuer_it_does_not_start(environment: pytest.MonkeyPatch, name: str) -> None:
+    for wrong in (lambda: environment.delenv(PREFIX + name), lambda: environment.setenv(PREFIX + name, "")):
+        wrong()
+        with pytest.raises(ValidationError, match=name.lower()):
+            TransactionSettings()
+
+
+def test_mutual_tls_is_set_whole_or_not_at_all(environment: pytest.MonkeyPatch) -> None:
+    names = ("TLS_CERTIFICATE_FILE", "TLS_KEY_FILE", "TLS_CA_FILE")
+    for name in names[:-1]:
+        environment.setenv(PREFIX + name, "file.pem")
+        with pytest.raises(ValidationError, match="set all three"):
+            TransactionSettings()
+    environment.setenv(PREFIX + names[-1], "file.pem")
+    assert TransactionSettings().tls_ca_file == "file.pem"
 
 
 @pytest.mark.parametrize(

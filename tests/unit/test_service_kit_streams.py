@@ -15,7 +15,7 @@ from specie.transaction.v1 import Transaction, WatchTransactionsRequest
 from specie.transaction.v1 import WatchTransactionsResponse as Watched
 
 from service_kit.call import Call, current_call
-from service_kit.interceptors import ChainInterceptor
+from service_kit.interceptors import ChainInterceptor, chain
 from service_kit.server import Application, serve
 from service_kit.settings import ServiceSettings
 from service_kit.status import RETRY_AFTER_SECONDS, Refusal
@@ -23,6 +23,7 @@ from service_kit.streams import Streams
 from tests.kit.calls import Client, Failed, connected, to_failed
 from tests.kit.chain import counted
 from tests.kit.ports import free_port
+from tests.kit.tokens import IDENTITY, verifier
 from tests.kit.wallets import asynchronous
 
 SERVICE = "specie.transaction.v1.TransactionService"
@@ -67,7 +68,7 @@ async def one_and_no_more(_: WatchTransactionsRequest) -> Answers:
 
 @asynccontextmanager
 async def serving(service: Service, interceptor: ChainInterceptor | None = None) -> AsyncIterator[Client]:
-    server = grpc.aio.server(interceptors=(interceptor or ChainInterceptor(),))
+    server = grpc.aio.server(interceptors=(interceptor or ChainInterceptor(chain(verifier())),))
     service.register(server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -210,7 +211,7 @@ def assert_sent_on(error: object) -> None:
 
 @asynchronous
 async def test_when_the_service_stops_a_stream_ends_in_order_with_where_to_go_on() -> None:
-    service, interceptor = Service(one_and_no_more), ChainInterceptor()
+    service, interceptor = Service(one_and_no_more), ChainInterceptor(chain(verifier()))
     with structlog.testing.capture_logs() as logs:
         async with serving(service, interceptor) as client:
             call = watch(client)
@@ -304,6 +305,7 @@ async def test_a_process_that_stops_ends_its_streams_long_before_its_patience_do
         port=free_port(),
         shutdown_notice_seconds=0,
         shutdown_grace_seconds=600,
+        **IDENTITY,
     )
     application = Application({SERVICE: service.register}, good, (until_told,), good)
     process = asyncio.create_task(serve(application, settings))

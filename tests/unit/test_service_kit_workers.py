@@ -21,7 +21,8 @@ async def serve(settings):
     print(*policies)
 
 {before}
-run("some_service", lambda: ServiceSettings(database_dsn="postgresql://nobody", port=1), serve)
+identity = {{"auth_issuer": "issuer", "auth_jwks": "jwks.json"}}
+run("some_service", lambda: ServiceSettings(database_dsn="postgresql://nobody", port=1, **identity), serve)
 """
 
 

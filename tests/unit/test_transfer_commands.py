@@ -21,6 +21,7 @@ from specie.transaction.v1 import (
 )
 
 from service_kit.call import Call
+from service_kit.caller import Caller
 from service_kit.status import Refusal
 from tests.kit import builders
 from tests.kit.calls import posting, usd
@@ -35,7 +36,7 @@ INCLUDED = FeeMode.FEE_MODE_INCLUDED
 EACH_FEE_MODE = [FeeMode.FEE_MODE_UNSPECIFIED, FeeMode.FEE_MODE_ON_TOP, INCLUDED]
 NOBODY: Any = None
 
-CALL = Call("/method", b"", NOBODY, NOBODY, {}, principal="ann", trace_id="trace")
+CALL = Call("/method", b"", NOBODY, NOBODY, {}, caller=Caller("ann"), trace_id="trace")
 
 
 def transfer(amount: int = 100, currency: str = "USD", **changed: Any) -> Movement:  # noqa: ANN401 - any field

@@ -5,11 +5,13 @@ one that is gone is left out. UNAVAILABLE is retried a little: every call of thi
 """
 
 import json
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import grpc
 import grpc.aio
+import structlog
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 from specie.transaction.v1 import Account as AccountMessage
@@ -25,7 +27,7 @@ from specie.transaction.v1 import AccountState as AccountStateMessage
 from specie.type.v1 import Limits as LimitsMessage
 
 from service_kit.call import current_call
-from service_kit.interceptors import TRACE_HEADER
+from service_kit.interceptors import AUTHORIZATION, TRACE_HEADER
 from service_kit.status import CODES, DOMAIN, RETRY_AFTER_SECONDS, Refusal
 from wallet_service.domain.failure import Declined, Failure, Reason
 from wallet_service.domain.wallet import Account, AccountState, Balance, Limits, Wallet
@@ -33,12 +35,16 @@ from wallet_service.ports import AccountServiceFault
 
 R = TypeVar("R", bound=Message)
 
+log = structlog.stdlib.get_logger()
+
 BACKGROUND_SECONDS_MAX: Final = 5.0
 """How long a call may take that is made for no caller, as the reconciler's are."""
 STATUS_DETAILS: Final = "grpc-status-details-bin"
 
 SERVICE_CONFIG: Final = {
     "loadBalancingConfig": [{"round_robin": {}}],
+    # Watches each server's health and leaves one that is about to stop before it does.
+    "healthCheckConfig": {"serviceName": "specie.transaction.v1.AccountService"},
     "methodConfig": [
         {
             "name": [{"service": "specie.transaction.v1.AccountService"}],
@@ -86,6 +92,8 @@ REFUSALS: Final = {
     "OVERLOADED": "the account service has too much to do; send this call again later",
     "CONTENTION": "too many calls wanted the same account at once; send this one again",
 }
+NOT_LET_IN: Final = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
+"""What the service's own token is to blame for, until somebody renews it."""
 """What is no account's own answer goes on to the caller as it is, in these words."""
 
 REASONS_BY_CODE: Final = {
@@ -97,16 +105,21 @@ REASONS_BY_CODE: Final = {
 """For a status that gRPC itself made, without ErrorInfo."""
 
 
-def channel_to(target: str) -> grpc.aio.Channel:
-    """`target` as gRPC names it: `ipv4:10.0.0.1:50061,10.0.0.2:50061`, `dns:///transactions:50061`."""
-    return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+def channel_to(target: str, credentials: grpc.ChannelCredentials | None = None) -> grpc.aio.Channel:
+    """`target` as gRPC names it: `ipv4:10.0.0.1:50061,10.0.0.2:50061`, `dns:///transactions:50061`. Without credentials
+    it is plain."""
+    if credentials is None:
+        return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+    return grpc.aio.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
 
 
 class GrpcAccountGateway:
-    """Implements AccountGateway."""
+    """Implements AccountGateway. `authorization` gives the header by which the wallet service says who it is; it may
+    raise Refusal."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, authorization: Callable[[], str]) -> None:
         self._stub = AccountServiceStub(channel)
+        self._authorization = authorization
 
     async def open(self, wallet: Wallet) -> Account:
         account = AccountMessage(
@@ -117,39 +130,30 @@ class GrpcAccountGateway:
             limits=_limits(wallet.particulars.limits),
             revision=wallet.revision,
         )
-        timeout, metadata = _limits_of_call()
-        calling = self._stub.OpenAccount(OpenAccountRequest(account=account), timeout=timeout, metadata=metadata)
-        return _account((await _answer(calling)).account)
+        return _account((await self._ask(self._stub.OpenAccount, OpenAccountRequest(account=account))).account)
 
     async def set_state(self, name: str, state: AccountState, revision: int) -> Account:
         wanted = AccountStateMessage.ValueType(int(state))
         request = SetAccountStateRequest(name=name, state=wanted, revision=revision)
-        timeout, metadata = _limits_of_call()
-        return _account(
-            (await _answer(self._stub.SetAccountState(request, timeout=timeout, metadata=metadata))).account
-        )
+        return _account((await self._ask(self._stub.SetAccountState, request)).account)
 
     async def set_limits(self, name: str, limits: Limits, revision: int) -> Account:
         request = SetAccountLimitsRequest(name=name, limits=_limits(limits), revision=revision)
-        timeout, metadata = _limits_of_call()
-        return _account(
-            (await _answer(self._stub.SetAccountLimits(request, timeout=timeout, metadata=metadata))).account
-        )
+        return _account((await self._ask(self._stub.SetAccountLimits, request)).account)
 
     async def get_many(self, names: Sequence[str]) -> Mapping[str, Account]:
-        timeout, metadata = _limits_of_call()
-        request = GetAccountsRequest(names=names)
-        response = await _answer(self._stub.GetAccounts(request, timeout=timeout, metadata=metadata))
+        response = await self._ask(self._stub.GetAccounts, GetAccountsRequest(names=names))
         return {account.name: _account(account) for account in response.accounts}
 
-
-def _limits_of_call() -> tuple[float, tuple[tuple[str, str], ...]]:
-    """The seconds that are left and the metadata to send, of the call that is being answered, if any."""
-    try:
-        call = current_call()
-    except LookupError:
-        return BACKGROUND_SECONDS_MAX, ()
-    return max(0.0, call.seconds_left()), ((TRACE_HEADER, call.trace_id),)
+    async def _ask(self, method: Callable[..., Awaitable[R]], request: Message) -> R:
+        """For the call that is being answered, if any: within the time that it has left, under its trace id."""
+        metadata = [(AUTHORIZATION, self._authorization())]
+        timeout = BACKGROUND_SECONDS_MAX
+        with suppress(LookupError):
+            call = current_call()
+            timeout = max(0.0, call.seconds_left())
+            metadata.append((TRACE_HEADER, call.trace_id))
+        return await _answer(method(request, timeout=timeout, metadata=metadata))
 
 
 async def _answer(calling: Awaitable[R]) -> R:
@@ -171,6 +175,9 @@ def _exception(error: grpc.aio.AioRpcError) -> Exception:
     reason = info.reason if info.domain == DOMAIN else REASONS_BY_CODE.get(error.code(), "")
     if reason in DECLINES and CODES[reason] is error.code():
         return Declined(Failure(Reason(reason), dict(info.metadata)))
+    if reason in NOT_LET_IN:
+        log.error("service_token_refused", reason=reason, error=status.message)
+        return Refusal("UNAVAILABLE", REFUSALS["UNAVAILABLE"], retry_after_seconds=RETRY_AFTER_SECONDS)
     if reason in REFUSALS:
         seconds = retry.retry_delay.ToTimedelta().total_seconds() or RETRY_AFTER_SECONDS
         return Refusal(

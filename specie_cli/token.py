@@ -1,0 +1,61 @@
+"""`specie token`: tokens of the local issuer."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from specie.type.v1 import Scope
+
+from specie_cli.stack.directory import write_whole
+from specie_cli.stack.failure import StackError
+from specie_cli.stack.issuer import TTL_SECONDS_MAX, Issuer
+
+SUBJECT_LENGTH_MAX = 128
+SCOPES = frozenset(name.removeprefix("SCOPE_").lower().replace("_", ".") for name in Scope.keys()[1:])
+
+
+def token(
+    subject: Annotated[str, typer.Option(help="Who it is for: the owner of wallets, or a program's name")],
+    scope: Annotated[str, typer.Option(help='What it allows, for example "wallets.read transfers.write", or "admin"')],
+    data_dir: Annotated[Path, typer.Option(help="The directory of the stack whose issuer it is")] = Path(".specie"),
+    ttl: Annotated[int, typer.Option(min=1, max=TTL_SECONDS_MAX, help="How many seconds it lives")] = 3600,
+    create_issuer: Annotated[
+        bool, typer.Option("--create-issuer", help="Make a key and its key set, jwks.json, if there are none")
+    ] = False,
+    output: Annotated[Path | None, typer.Option(help="Write it to this file instead of printing it")] = None,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Stay, and write a new one whenever half of its time is over")
+    ] = False,
+) -> None:
+    """Prints a token of the local issuer, and nothing else."""
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    unknown = sorted(set(scope.split()) - SCOPES)
+    if unknown:
+        console.print(
+            f"error: there is no scope {', '.join(unknown)}; there are {', '.join(sorted(SCOPES))}", style="red"
+        )
+        raise typer.Exit(2)
+    if not (0 < len(subject) <= SUBJECT_LENGTH_MAX and subject.isprintable()) or subject.startswith("system/"):
+        text = f"error: a subject has 1 to {SUBJECT_LENGTH_MAX} printable characters and does not begin with system/"
+        console.print(text, style="red")
+        raise typer.Exit(2)
+    if renew and output is None:
+        console.print("error: --renew needs --output", style="red")
+        raise typer.Exit(2)
+    issuer = Issuer(data_dir)
+    try:
+        if create_issuer:
+            issuer.make()
+        minted = issuer.mint(subject, scope, ttl)
+        if output is None:
+            print(minted)
+            return
+        write_whole(output, minted + "\n")
+        while renew:
+            time.sleep(ttl / 2)
+            write_whole(output, issuer.mint(subject, scope, ttl) + "\n")
+    except (StackError, OSError) as error:
+        console.print(f"error: {error}", style="red")
+        raise typer.Exit(1) from None

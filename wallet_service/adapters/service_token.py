@@ -1,0 +1,26 @@
+"""The wallet service's own token, in a file that somebody else renews: an agent, a projected volume, `specie token`."""
+
+from pathlib import Path
+
+from service_kit.status import RETRY_AFTER_SECONDS, Refusal
+
+
+class ServiceToken:
+    """Read again whenever the file has changed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._changed_ns = 0
+        self._header = ""
+
+    def header(self) -> str:
+        """`Bearer ...`. Raises Refusal UNAVAILABLE when there is no token."""
+        try:
+            changed_ns = self._path.stat().st_mtime_ns
+            if changed_ns != self._changed_ns:
+                self._header = f"Bearer {self._path.read_text().strip()}"
+                self._changed_ns = changed_ns
+        except OSError as error:
+            text = "the wallet service has no token of its own now; whoever renews it is late"
+            raise Refusal("UNAVAILABLE", text, retry_after_seconds=RETRY_AFTER_SECONDS) from error
+        return self._header
