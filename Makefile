@@ -45,17 +45,17 @@ check: install ## Lint, types, imports, contract, generated code, migrations, ga
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/buf format --diff --exit-code proto
 	@mkdir -p build
-	$(BIN)/python proto/generate.py --image build/contract.binpb
+	$(BIN)/python -m proto.generate --image build/contract.binpb
 	$(BIN)/buf lint build/contract.binpb --path specie
 	$(BIN)/buf breaking build/contract.binpb --against proto/released.binpb --path specie
-	$(BIN)/python proto/generate.py --check
+	$(BIN)/python -m proto.generate --check
 	$(BIN)/python -m tests.kit.scratch $(BIN)/python -m migrations check
 	$(BIN)/python -m specie_cli.stack.envoy_config > build/envoy.yaml
 	$(BIN)/envoy --mode validate -l error -c build/envoy.yaml
 
-gen: install ## Write gen/ and the gateway's descriptor set anew, from proto/
+gen: install ## Write gen/, the descriptor set and the OpenAPI document anew, from proto/
 	$(BIN)/buf format --write proto
-	$(BIN)/python proto/generate.py
+	$(BIN)/python -m proto.generate
 
 format: install ## Format the code
 	$(BIN)/ruff format .

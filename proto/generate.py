@@ -1,4 +1,4 @@
-"""Writes what is generated from the contract: the stubs in gen/ and the gateway's descriptor set.
+"""Writes what is generated from the contract: the stubs in gen/, the gateway's descriptor set and its OpenAPI document.
 
 `--check` writes nothing and fails when what is committed differs. `--image FILE` writes the descriptor set with
 comments and imports that buf reads, because buf cannot resolve the imports offline.
@@ -18,11 +18,15 @@ from pathlib import Path
 from google.protobuf import descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2
 from protovalidate._gen.buf.validate import validate_pb
 
+from proto.openapi import document
+
 ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
 GEN = ROOT / "gen"
 GENERATED_TREES = ("specie", "buf")
 DESCRIPTOR_SET = ROOT / "gateway" / "specie.binpb"
+OPENAPI = ROOT / "gateway" / "openapi.json"
+ERROR_DETAILS = "google/rpc/error_details.proto"
 
 
 def site_packages() -> Path:
@@ -106,12 +110,19 @@ def public_names(proto: Path) -> Iterator[str]:
 
 def write_descriptor_set(validate: Path, path: Path) -> None:
     """What Envoy transcodes by. error_details.proto is in it so that error details become JSON."""
-    files = [*contract_files(), "google/rpc/error_details.proto"]
+    files = [*contract_files(), ERROR_DETAILS]
     protoc(validate, "--include_imports", f"--descriptor_set_out={path}", *files)
 
 
-def write_image(validate: Path, path: Path) -> None:
-    protoc(validate, "--include_imports", "--include_source_info", f"--descriptor_set_out={path}", *contract_files())
+def write_image(validate: Path, path: Path, *others: str) -> None:
+    files = [*contract_files(), *others]
+    protoc(validate, "--include_imports", "--include_source_info", f"--descriptor_set_out={path}", *files)
+
+
+def write_openapi(validate: Path, path: Path) -> None:
+    image = path.with_suffix(".binpb")
+    write_image(validate, image, ERROR_DETAILS)
+    path.write_text(document.render(image.read_bytes()))
 
 
 def differences(left: Path, right: Path) -> Iterator[str]:
@@ -143,10 +154,13 @@ def main() -> int:
         write_stubs(validate, stubs)
         descriptor_set = work / "specie.binpb"
         write_descriptor_set(validate, descriptor_set)
+        openapi = work / "openapi.json"
+        write_openapi(validate, openapi)
         if options.check:
             stale = [d for tree in GENERATED_TREES for d in differences(stubs / tree, GEN / tree)]
-            if not DESCRIPTOR_SET.exists() or not filecmp.cmp(descriptor_set, DESCRIPTOR_SET, shallow=False):
-                stale.append(f"{DESCRIPTOR_SET} is not current")
+            for new, committed in ((descriptor_set, DESCRIPTOR_SET), (openapi, OPENAPI)):
+                if not committed.exists() or not filecmp.cmp(new, committed, shallow=False):
+                    stale.append(f"{committed} is not current")
             for line in stale:
                 print(line)
             if stale:
@@ -157,6 +171,7 @@ def main() -> int:
             shutil.copytree(stubs / tree, GEN / tree)
         DESCRIPTOR_SET.parent.mkdir(exist_ok=True)
         shutil.copyfile(descriptor_set, DESCRIPTOR_SET)
+        shutil.copyfile(openapi, OPENAPI)
         print(f"generated with grpcio-tools {version('grpcio-tools')} and mypy-protobuf {version('mypy-protobuf')}")
     return 0
 
