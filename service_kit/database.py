@@ -4,6 +4,8 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from time import monotonic
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -11,8 +13,9 @@ from psycopg2 import errorcodes
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
+from service_kit.call import deadline_of_call
 from service_kit.settings import ServiceSettings
-from service_kit.status import RETRY_AFTER_SECONDS, Refusal
+from service_kit.status import RETRY_AFTER_SECONDS, Refusal, late
 
 T = TypeVar("T")
 
@@ -30,6 +33,8 @@ ATTEMPTS_MAX: Final = 3
 LOCK_TIMEOUT_MS: Final = 2000
 """A row that somebody holds for longer must not hold up the few threads that everybody shares. Above PostgreSQL's
 deadlock_timeout (1 s), so that a deadlock is found to be one, and tried again."""
+IDLE_TIMEOUT_MS: Final = 5000
+"""A process that stops in the middle of a transaction, having locked rows, holds the others up for no longer."""
 
 
 def is_out_of_service(state: str | None) -> bool:
@@ -53,6 +58,9 @@ class Database:
 
     def __init__(self, settings: ServiceSettings, application_name: str) -> None:
         timeout_ms = int(settings.statement_timeout_seconds * 1000)
+        # At most half of the statement's own, or that always comes first and nobody is told of the lock.
+        lock_timeout_ms = min(timeout_ms // 2, LOCK_TIMEOUT_MS)
+        self._timeouts_ms = (timeout_ms, lock_timeout_ms)
         self.engine = create_engine(
             settings.sqlalchemy_url(),
             pool_size=settings.read_threads + 1,  # one for ping
@@ -62,10 +70,9 @@ class Database:
                 "application_name": application_name,
                 "connect_timeout": 5,
                 "target_session_attrs": "read-write",
-                # At most half of the statement's own, or that always comes first and nobody is told of the lock.
-                "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={min(timeout_ms // 2, LOCK_TIMEOUT_MS)}"
+                "options": f"-c statement_timeout={timeout_ms} -c lock_timeout={lock_timeout_ms}"
                 # Python has no times after the year 9999, which it is earlier in the east.
-                f" -c idle_in_transaction_session_timeout={timeout_ms} -c timezone=UTC",
+                f" -c idle_in_transaction_session_timeout={min(timeout_ms, IDLE_TIMEOUT_MS)} -c timezone=UTC",
                 **keepalives(timeout_ms),
             },
         )
@@ -76,7 +83,8 @@ class Database:
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` in a transaction that commits when it returns. A caller that goes away does not interrupt it; if
-        it has not begun, it never does.
+        it has not begun, it never does. PostgreSQL works on no statement for longer than the caller had left when the
+        transaction began.
 
         Raises Refusal: OVERLOADED, CONTENTION, DEADLINE_EXCEEDED, UNAVAILABLE, and what `work` itself refuses.
         """
@@ -93,15 +101,17 @@ class Database:
                 "too many calls are waiting for the database; send this one again later",
                 retry_after_seconds=RETRY_AFTER_SECONDS,
             )
-        running = self._threads.submit(self._attempts, engine, work)
+        running = self._threads.submit(self._attempts, engine, work, deadline_of_call())
         # Not at the end of the work itself: what is given up while it waits never runs, and must free its place too.
         running.add_done_callback(lambda _: self._places.release())
         return await asyncio.wrap_future(running)
 
-    def _attempts(self, engine: Engine, work: Callable[[Connection], T]) -> T:
+    def _attempts(self, engine: Engine, work: Callable[[Connection], T], deadline: float) -> T:
+        """`deadline`: of the caller, in seconds of time.monotonic()."""
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:
                 with engine.begin() as connection:
+                    self._limit(connection, deadline)
                     return work(connection)
             except DBAPIError as error:
                 state = getattr(error.orig, "pgcode", None)
@@ -112,11 +122,25 @@ class Database:
                     raise _refusal(error, state) from error
         raise AssertionError("unreachable")  # pragma: no cover
 
+    def _limit(self, connection: Connection, deadline: float) -> None:
+        """A round trip only where the caller has less time than every statement has anyway. A commit is never
+        interrupted: PostgreSQL ends the time limit of a statement before it begins to commit."""
+        left = (deadline - monotonic()) * 1000
+        if left >= self._timeouts_ms[0]:
+            return
+        if left <= 0:
+            raise late()
+        # 0 would be no limit.
+        statement_ms, lock_ms = (max(1, int(min(left, limit))) for limit in self._timeouts_ms)
+        limits = f"SET LOCAL statement_timeout = {statement_ms}; SET LOCAL lock_timeout = {lock_ms}"
+        connection.exec_driver_sql(limits)
+
     async def ping(self) -> None:
         """Raises Refusal when the database does not answer, or takes no writes. It has a thread and a connection of its
         own: a process that was taken out because its threads are busy would leave its load to the others, and all would
         go one after the other."""
-        await asyncio.get_running_loop().run_in_executor(self._ping_thread, self._attempts, self.engine, _look)
+        look = partial(self._attempts, self.engine, _look, float("inf"))
+        await asyncio.get_running_loop().run_in_executor(self._ping_thread, look)
 
     def close(self) -> None:
         """Waits for what is running, then closes the connections."""

@@ -78,6 +78,14 @@ def internal(trace_id: str) -> Refusal:
     return Refusal("INTERNAL", f"an internal error, logged under trace id {trace_id}", {"trace_id": trace_id})
 
 
+def late() -> Refusal:
+    """What a caller is told whose time is up."""
+    return Refusal(
+        "DEADLINE_EXCEEDED",
+        "the call's time was up; if it was to move money, the same request id tells what became of it",
+    )
+
+
 def _as_many_as_fit(violations: Sequence[Violation]) -> list[Violation]:
     """The first always, its field cut if need be: the field can be a label's key, of any length."""
     told: list[Violation] = []

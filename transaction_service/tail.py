@@ -8,6 +8,7 @@ anybody but one stretch, and idle watchers cost nothing.
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from contextvars import Context
 from time import monotonic
 from typing import Final
 
@@ -102,7 +103,8 @@ class Tail:
         self._watchers += 1
         WATCHERS.inc()
         if self._reader is None:
-            self._reader = asyncio.create_task(self._read())
+            # For all of them: in nobody's context, or the deadline of who came first would end its reading.
+            self._reader = asyncio.create_task(self._read(), context=Context())
 
     def _leave(self) -> None:
         self._watchers -= 1

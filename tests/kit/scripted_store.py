@@ -51,6 +51,7 @@ class ScriptedStore(MemoryPostingStore):
         self.groups: list[list[str]] = []
         self.opened: list[list[str]] = []
         self.wanted: list[Wanted] = []
+        self.seconds_left: list[float] = []
         self.closed = False
         self.held_elsewhere: set[str] = set()
         """Accounts that another session holds."""
@@ -63,8 +64,9 @@ class ScriptedStore(MemoryPostingStore):
         self.opened.append([a.name for a in accounts])
         super().open_system_accounts(accounts)
 
-    def lock(self, wanted: Wanted, *, patient: bool) -> Locked:
+    def lock(self, wanted: Wanted, *, patient: bool, seconds_left: float = float("inf")) -> Locked:
         self.calls.append("lock" if patient else "impatient lock")
+        self.seconds_left.append(seconds_left)
         self.wanted.append(wanted)
         step = self.on_lock.pop(0) if self.on_lock else None
         if isinstance(step, Gate):
@@ -73,7 +75,7 @@ class ScriptedStore(MemoryPostingStore):
             raise step
         if self.held_elsewhere & set(wanted.accounts):
             raise LockTimeout
-        return super().lock(wanted, patient=patient)
+        return super().lock(wanted, patient=patient, seconds_left=seconds_left)
 
     def held(self, names: Collection[str]) -> set[str]:
         self.calls.append("held")

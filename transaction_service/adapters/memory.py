@@ -44,7 +44,7 @@ class MemoryPostingStore:
             for account in accounts:
                 self._memory.accounts.setdefault(account.name, account)
 
-    def lock(self, wanted: Wanted, *, patient: bool) -> Locked:  # noqa: ARG002 - as the port
+    def lock(self, wanted: Wanted, *, patient: bool, seconds_left: float = float("inf")) -> Locked:  # noqa: ARG002
         memory = self._memory
         memory.lock.acquire()
         accounts = {name: copy(memory.accounts[name]) for name in wanted.accounts if name in memory.accounts}

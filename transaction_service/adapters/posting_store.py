@@ -11,7 +11,7 @@ import psycopg2
 import psycopg2.extensions
 from psycopg2 import errorcodes
 
-from service_kit.database import is_out_of_service, keepalives
+from service_kit.database import IDLE_TIMEOUT_MS, is_out_of_service, keepalives
 from transaction_service.adapters import statements
 from transaction_service.adapters.rows import to_account, to_hold, to_transaction
 from transaction_service.adapters.writes import array, writes
@@ -48,16 +48,22 @@ class PostgresPostingStore:
                 (account.id, account.name, account.owner, account.currency, int(account.kind), int(account.state)),
             )
 
-    def lock(self, wanted: Wanted, *, patient: bool) -> Locked:
-        sql = statements.BEGIN_LOCK
-        if not patient:
-            sql = statements.BEGIN_LOCK_IMPATIENT.format(milliseconds=IMPATIENT_LOCK_TIMEOUT_MS)
+    def lock(self, wanted: Wanted, *, patient: bool, seconds_left: float = float("inf")) -> Locked:
+        sql = self._begin_lock(seconds_left * 1000, LOCK_TIMEOUT_MS if patient else IMPATIENT_LOCK_TIMEOUT_MS)
         rows = self._run(sql, (array(map(account_id, wanted.accounts)), array(wanted.transactions)))
         try:
             return self._locked(rows, wanted)
         except BaseException:
             self.roll_back()
             raise
+
+    def _begin_lock(self, left_ms: float, lock_timeout_ms: int) -> str:
+        """Limits are sent only where they are below the session's own."""
+        if left_ms >= self._timeout_ms and lock_timeout_ms == LOCK_TIMEOUT_MS:
+            return statements.BEGIN_LOCK
+        # 0 would be no limit.
+        statement_ms, lock_ms = (max(1, int(min(left_ms, limit))) for limit in (self._timeout_ms, lock_timeout_ms))
+        return statements.BEGIN_LOCK_LIMITED.format(statement_ms=statement_ms, lock_ms=lock_ms)
 
     def _locked(self, rows: list[Any], wanted: Wanted) -> Locked:
         now: datetime = rows.pop()[-1]
@@ -121,7 +127,7 @@ class PostgresPostingStore:
                 connect_timeout=CONNECT_TIMEOUT_SECONDS,
                 application_name="specie posting lane",
                 options=f"-c statement_timeout={self._timeout_ms} -c lock_timeout={LOCK_TIMEOUT_MS}"
-                f" -c idle_in_transaction_session_timeout={self._timeout_ms}",
+                f" -c idle_in_transaction_session_timeout={min(self._timeout_ms, IDLE_TIMEOUT_MS)}",
                 target_session_attrs="read-write",
                 **keepalives(self._timeout_ms),
             )

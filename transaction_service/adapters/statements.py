@@ -207,7 +207,12 @@ VALUES (%s, %s, %s, %s, %s, %s, 0, 0, NULL, 0, 0, 0, 0, 0, 'UTC', 0, 0, 0, 0) ON
 """  # noqa: S608 - as above
 
 BEGIN_LOCK: Final = "BEGIN; EXECUTE posting_lock(%s, %s)"
-BEGIN_LOCK_IMPATIENT: Final = "BEGIN; SET LOCAL lock_timeout = {milliseconds}; EXECUTE posting_lock(%s, %s)"
+# What it sets ends with the transaction. A commit is never interrupted: PostgreSQL ends the time limit of a statement
+# before it begins to commit.
+BEGIN_LOCK_LIMITED: Final = (
+    "BEGIN; SET LOCAL statement_timeout = {statement_ms}; SET LOCAL lock_timeout = {lock_ms}; "
+    "EXECUTE posting_lock(%s, %s)"
+)
 EXECUTE_KNOWN: Final = "EXECUTE posting_known(%s)"
 EXECUTE_PENDING: Final = "EXECUTE posting_pending(%s)"
 EXECUTE_HOLDS: Final = "EXECUTE posting_holds(%s)"

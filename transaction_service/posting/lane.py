@@ -32,6 +32,8 @@ GATHER_SECONDS: Final = 0.003
 """After a group of more than a crowd a lane pauses that long: many callers are about, and they get to send their next
 commands, which then share one larger group. Under little load nothing waits. See docs/adr/0001."""
 
+NEVER: Final = float("inf")
+
 Deliver = Callable[[Sequence[tuple[Ticket, list[Result]]]], None]
 
 Abandoned = Callable[[int], bool]
@@ -65,6 +67,7 @@ class PostingLane:
         self._deliver = deliver
         self._opened: set[str] = set()
         self._began: float | None = None
+        self._deadline = NEVER
         self._thread = threading.Thread(target=self._run, name="posting-lane", daemon=True)
 
     def start(self) -> None:
@@ -88,18 +91,23 @@ class PostingLane:
     def _run(self) -> None:
         while group := self._queue.take(self._group_max):
             waiting = [ticket for ticket in group if not ticket.abandoned()]
-            results = self.post([ticket.work for ticket in waiting], partial(_abandoned, waiting))
+            deadline = max((ticket.deadline for ticket in waiting), default=NEVER)
+            results = self.post([ticket.work for ticket in waiting], partial(_abandoned, waiting), deadline)
             by_ticket = dict(zip(map(id, waiting), results, strict=True))
             self._deliver([(t, by_ticket.get(id(t)) or [Expired()] * len(t.work.movements)) for t in group])
             if CROWD < len(group) < self._group_max:
                 sleep(GATHER_SECONDS)
         self._store.close()
 
-    def post(self, works: Sequence[Work], abandoned: Abandoned = _nobody) -> list[list[Result]]:
+    def post(
+        self, works: Sequence[Work], abandoned: Abandoned = _nobody, deadline: float = NEVER
+    ) -> list[list[Result]]:
         """For each work a result for each of its movements, in their order. Never raises. `abandoned` is asked only
-        when the group must be taken apart, which takes time."""
+        when the group must be taken apart, which takes time. `deadline`: until when the most patient of the callers
+        waits, in seconds of time.monotonic(); the store works on no statement for longer."""
         if not works:
             return []
+        self._deadline = deadline
         self._began = started = monotonic()
         try:
             results = self._whole(works, abandoned)
@@ -205,7 +213,7 @@ class PostingLane:
     def _attempt(self, works: Sequence[Work], *, patient: bool) -> list[list[Answer]]:
         wanted = _wanted(works)
         self._open_system_accounts(wanted.accounts)
-        locked = self._store.lock(wanted, patient=patient)
+        locked = self._store.lock(wanted, patient=patient, seconds_left=self._deadline - monotonic())
         try:
             book = Book(locked.accounts, locked.known, locked.now, locked.holds, locked.reversed)
             before = {name: Amounts(account.balance, account.held) for name, account in locked.accounts.items()}
