@@ -5,10 +5,14 @@ service name and the services' own names) follows a background check, with hyste
 take a worker out.
 """
 
+from __future__ import annotations  # grpc's types are generic for type checkers only
+
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
+import grpc
+import grpc.aio
 import structlog
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health_aio
@@ -24,11 +28,48 @@ NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 log = structlog.stdlib.get_logger()
 
 
+class HealthServicer(health_aio.HealthServicer):
+    """grpc's own, but those who watch are sent away at the end: their streams would hold up the stop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watching: set[asyncio.Task[Any]] = set()
+        self._ended = False
+
+    async def Watch(  # noqa: N802 - gRPC's name
+        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "a coroutine runs in a task"  # noqa: S101 - for the type checker
+        self._watching.add(task)
+        try:
+            await super().Watch(request, context)
+        except asyncio.CancelledError:
+            # More than our own cancellation is the caller's, who has gone.
+            if not self._ended or task.uncancel() > 0:
+                raise
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the service is stopping")
+        finally:
+            self._watching.discard(task)
+
+    def end_watches(self) -> None:
+        self._ended = True
+        for task in self._watching:
+            task.cancel()
+
+
 class Readiness:
     """Keeps the health servicer's answers true."""
 
-    def __init__(self, check: Callable[[], Awaitable[None]], services: Sequence[str]) -> None:
-        self.servicer = health_aio.HealthServicer()
+    def __init__(
+        self,
+        check: Callable[[], Awaitable[None]],
+        services: Sequence[str],
+        tell_ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`tell_ready` is called whenever it becomes ready."""
+        self.servicer = HealthServicer()
+        self._tell_ready = tell_ready
         self._check = check
         self._services = ("", *services)
         self._ready: bool | None = None
@@ -70,3 +111,5 @@ class Readiness:
             self._ready = ready
             for service in self._services:
                 await self.servicer.set(service, SERVING if ready else NOT_SERVING)
+            if ready:
+                self._tell_ready()

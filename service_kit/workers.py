@@ -1,15 +1,12 @@
-"""One process or several: the parent starts a child per worker, each with its own port, and starts a dead one again.
-
-Children are fresh interpreters, not forks: no gRPC or database object exists before they start.
+"""One process or several: the parent starts a worker for each, with a port of its own, starts a dead one again, and on
+SIGHUP restarts them one after another, so that callers notice nothing.
 """
 
 import os
 import signal
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import suppress
 from typing import Final, TypeVar
 
@@ -18,6 +15,7 @@ import uvloop
 from pydantic import ValidationError
 
 from service_kit.logs import configure_logs
+from service_kit.parent import Worker, end_with_parent
 from service_kit.settings import ServiceSettings
 
 log = structlog.stdlib.get_logger()
@@ -26,8 +24,9 @@ S = TypeVar("S", bound=ServiceSettings)
 
 RESTART_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 0.1
-CHILD_MARK: Final = "SPECIE_WORKER_CHILD"
-STDIN: Final = 0
+READY_SECONDS_MAX: Final = 60.0
+"""A worker that is not ready for so long stops the restart of the others: what keeps it would keep them too."""
+NOBODY: Final = -1
 
 
 def run(module: str, settings_class: type[S], serve: Callable[[S], Awaitable[None]]) -> int:
@@ -40,15 +39,15 @@ def run(module: str, settings_class: type[S], serve: Callable[[S], Awaitable[Non
         prefix = str(settings_class.model_config.get("env_prefix", ""))
         # Without the values: one of them has a password in it.
         wrong = {
-            prefix + str(e["loc"][0]).upper(): e["msg"] for e in error.errors(include_input=False, include_url=False)
+            prefix + str((e["loc"] or ("*",))[0]).upper(): e["msg"]
+            for e in error.errors(include_input=False, include_url=False)
         }
         log.error("failed", error="settings in the environment are missing or wrong", settings=wrong)
         return 2
     configure_logs(settings.log_level, module, settings.worker_index)
     if settings.workers > 1:
         return Supervisor(module, settings).run()
-    if CHILD_MARK in os.environ:
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
     async def main() -> None:
         await serve(settings)
@@ -70,13 +69,6 @@ def wait_for_turns() -> None:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
-def _end_with_parent() -> None:
-    """Standard input is a pipe that the parent never writes to: its end is the parent's end."""
-    # Not sys.stdin: its lock, held by a waiting daemon thread, makes the interpreter abort when it ends.
-    os.read(STDIN, 1)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 class Supervisor:
     """Keeps every worker running until it is told to stop."""
 
@@ -84,36 +76,75 @@ class Supervisor:
         self._module = module
         self._settings = settings
         self._prefix = str(settings.model_config.get("env_prefix", ""))
-        self._stopping = threading.Event()
+        self._workers: list[Worker] = []
+        # Plain flags: a lock that the main thread holds cannot be taken by its signal handlers.
+        self._stopping = False
+        self._roll_wanted = False
 
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stopping.set())
-        children = [self._start(index) for index in range(self._settings.workers)]
-        while not self._stopping.wait(POLL_SECONDS):
-            for index, child in enumerate(children):
-                if child.poll() is not None:
-                    log.error("worker_died", index=index, pid=child.pid, exit_code=child.returncode)
-                    time.sleep(RESTART_SECONDS)
-                    children[index] = self._start(index)
-        for child in children:
-            child.terminate()
-        codes = [child.wait() for child in children]
-        return max(abs(code) for code in codes)
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._want_roll)
+        self._workers = [self._start(index) for index in range(self._settings.workers)]
+        rolling: Iterator[int] = iter(())
+        while not self._stopping:
+            time.sleep(POLL_SECONDS)
+            leaving = next(rolling, None)
+            if leaving is None and self._roll_wanted:
+                self._roll_wanted = False
+                rolling = self._roll()
+            self._revive(NOBODY if leaving is None else leaving)
+        for worker in self._workers:
+            worker.terminate()
+        return max(abs(worker.wait()) for worker in self._workers)
 
-    def _start(self, index: int) -> subprocess.Popen[bytes]:
-        """The child's environment differs from ours in what each worker has for itself."""
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _want_roll(self, *_: object) -> None:
+        """During a roll too: another one follows, for whoever asked may have changed something since it began."""
+        self._roll_wanted = True
+
+    def _revive(self, leaving: int) -> None:
+        """Those that have died, but for the one that has been told to."""
+        for index, worker in enumerate(self._workers):
+            if index != leaving and (code := worker.exit_code()) is not None:
+                log.error("worker_died", index=index, pid=worker.pid, exit_code=code)
+                worker.wait()
+                time.sleep(RESTART_SECONDS)
+                self._workers[index] = self._start(index)
+
+    def _roll(self) -> Generator[int, None, None]:
+        """Restarts one after another, each when all others are ready. Yields, again and again, which one is leaving."""
+        log.info("roll_begun")
+        for index in range(len(self._workers)):
+            if not (yield from self._all_ready()):
+                return
+            self._workers[index].terminate()
+            while self._workers[index].exit_code() is None:
+                yield index
+            self._workers[index].wait()
+            self._workers[index] = self._start(index)
+        if (yield from self._all_ready()):
+            log.info("roll_ended")
+
+    def _all_ready(self) -> Generator[int, None, bool]:
+        give_up = time.monotonic() + READY_SECONDS_MAX
+        while waiting := [index for index, worker in enumerate(self._workers) if not worker.is_ready()]:
+            if time.monotonic() > give_up:
+                log.error("roll_stopped", not_ready=waiting)
+                return False
+            yield NOBODY
+        return True
+
+    def _start(self, index: int) -> Worker:
+        """The worker's environment differs from ours in what each worker has for itself."""
+        settings = self._settings
         own = {
-            "PORT": self._settings.port + index,
+            "PORT": settings.port + index,
             "WORKERS": 1,
             "WORKER_INDEX": index,
-            "METRICS_PORT": self._settings.metrics_port and self._settings.metrics_port + index,
+            "METRICS_PORT": settings.metrics_port and settings.metrics_port + index,
+            "PROBE_PORT": settings.probe_port and settings.probe_port + index,
         }
-        environment = {**os.environ, CHILD_MARK: "1"}
-        environment |= {self._prefix + name: str(value) for name, value in own.items()}
-        return subprocess.Popen(
-            [sys.executable, "-m", self._module],
-            env=environment,
-            stdin=subprocess.PIPE,
-            start_new_session=True,  # a Ctrl-C in the terminal reaches the parent, which stops the children in order
-        )
+        return Worker(self._module, os.environ | {self._prefix + name: str(value) for name, value in own.items()})

@@ -1,0 +1,80 @@
+"""The line between a worker and the parent that started it: the worker's standard input, which is a socket.
+
+The parent never writes: the end of the line is the parent's end, however it came. The worker writes one byte when it is
+ready.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+
+CHILD_MARK: Final = "SPECIE_WORKER_CHILD"
+STDIN: Final = 0
+READY: Final = b"R"
+
+
+def end_with_parent() -> None:
+    """In a worker: it stops, in order, when its parent has ended. In any other process it does nothing."""
+    if CHILD_MARK in os.environ:
+        threading.Thread(target=_wait_for_the_end, daemon=True).start()
+
+
+def _wait_for_the_end() -> None:
+    with suppress(OSError):  # how the end is told when the parent had not listened to the last
+        # Not sys.stdin: its lock, held by a waiting daemon thread, makes the interpreter abort when it ends.
+        os.read(STDIN, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def tell_ready() -> None:
+    """In a worker: the parent hears that it answers calls. In any other process it does nothing."""
+    if CHILD_MARK in os.environ:
+        with suppress(OSError):  # the parent has gone, which is told otherwise
+            os.write(STDIN, READY)
+
+
+class Worker:
+    """The parent's side: a running worker."""
+
+    def __init__(self, module: str, environment: Mapping[str, str]) -> None:
+        self._line, theirs = socket.socketpair()
+        self._line.setblocking(False)
+        self._ready = False
+        with theirs:
+            # A fresh interpreter, and no fork: no gRPC or database object exists before it starts.
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module],
+                env={**environment, CHILD_MARK: "1"},
+                stdin=theirs.fileno(),
+                start_new_session=True,  # a Ctrl-C in the terminal reaches the parent, which stops its workers in order
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def is_ready(self) -> bool:
+        """Whether it runs and has been ready."""
+        with suppress(OSError):  # it has said nothing
+            self._ready = self._ready or self._line.recv(1) == READY
+        return self._ready and self.exit_code() is None
+
+    def exit_code(self) -> int | None:
+        """None while it runs; below 0: the signal that ended it."""
+        return self._process.poll()
+
+    def terminate(self) -> None:
+        """It stops in order."""
+        self._process.terminate()
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        code = self._process.wait()
+        self._line.close()
+        return code
