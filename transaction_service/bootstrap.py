@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 from specie.transaction.v1 import (
     add_AccountServiceServicer_to_server,
+    add_HealthServiceServicer_to_server,
     add_TransactionServiceServicer_to_server,
 )
 
@@ -18,16 +19,19 @@ from service_kit.status import Refusal
 from transaction_service.adapters.accounts import SqlAccounts
 from transaction_service.adapters.feed import SqlFeed
 from transaction_service.adapters.holds import SqlHoldReader
+from transaction_service.adapters.integrity import SqlIntegrity
 from transaction_service.adapters.posting_store import PostgresPostingStore
 from transaction_service.adapters.reader import SqlLedgerReader
 from transaction_service.adapters.work import SqlDueHolds, SqlPendingTransfers
 from transaction_service.domain.movement import Manner
+from transaction_service.integrity import LatestSums
 from transaction_service.posting import metrics
 from transaction_service.posting.dispatcher import Dispatcher
 from transaction_service.posting.lane import PostingLane
 from transaction_service.posting.pending import Pending
 from transaction_service.posting.queue import PostingQueue, Result, Ticket
 from transaction_service.rpc.account_servicer import AccountServicer
+from transaction_service.rpc.health_servicer import HealthServicer
 from transaction_service.rpc.poster import Poster
 from transaction_service.rpc.transaction_servicer import TransactionServicer
 from transaction_service.settings import TransactionSettings
@@ -63,6 +67,7 @@ def build(settings: TransactionSettings) -> Application:
     pending = Pending(settings.max_pending)
     servicer = TransactionServicer(Poster(queue), pending, reader, holds, accounts, tail)
     internal = AccountServicer(accounts)
+    health = HealthServicer(LatestSums(SqlIntegrity(database)), queue)
     # Of their own, so that what falls due is posted also while more is read than this process can read.
     due_database = Database(settings.model_copy(update={"read_threads": 1}), "specie transaction dispatchers")
     dispatchers = dispatchers_of(due_database, queue, pending, settings)
@@ -88,6 +93,7 @@ def build(settings: TransactionSettings) -> Application:
         servicers={
             SERVICE: partial(add_TransactionServiceServicer_to_server, servicer),
             "specie.transaction.v1.AccountService": partial(add_AccountServiceServicer_to_server, internal),
+            "specie.transaction.v1.HealthService": partial(add_HealthServiceServicer_to_server, health),
         },
         check=check,
         background=(partial(watch, lanes), *(dispatcher.run for dispatcher in dispatchers)),

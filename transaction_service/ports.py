@@ -1,6 +1,6 @@
 """What the service needs of the outside, as protocols. Adapters keep the ledger in PostgreSQL or in memory."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -54,9 +54,10 @@ class PostingStore(Protocol):
     def open_system_accounts(self, accounts: Sequence[Account]) -> None:
         """Opens those that do not exist yet, in a transaction of its own."""
 
-    def lock(self, wanted: Wanted, *, patient: bool) -> Locked:
+    def lock(self, wanted: Wanted, *, patient: bool, seconds_left: float = float("inf")) -> Locked:
         """Begins. Locks the accounts in the order of their ids, which also guard their holds and reversals, and what is
-        pending. Not patient: gives up after some milliseconds when somebody else holds an account.
+        pending. Not patient: gives up after some milliseconds when somebody else holds an account. `seconds_left`: no
+        statement until the end may take longer, but for the commit itself; what does raises LockTimeout.
 
         Raises Conflict, LockTimeout, StoreUnavailable; then nothing is begun.
         """
@@ -233,3 +234,18 @@ class Feed(Protocol):
     async def read(self, after: Mark, limit: int, account: str = "") -> Stretch:
         """The next ones that name this account (empty: any), at most so many, among a bounded number of transactions:
         there may be none before more."""
+
+
+class Sums(NamedTuple):
+    """The sum of all balances by currency, in minor units, as they were at one time: 0 each, or the ledger is
+    broken."""
+
+    by_currency: Mapping[str, int]
+    time: datetime
+
+
+class Integrity(Protocol):
+    """What must hold of the whole ledger."""
+
+    async def sums(self) -> Sums:
+        """Reads every account: not for every call."""
