@@ -50,7 +50,8 @@ check: install ## Lint, types, imports, contract, generated code, migrations, ga
 	$(BIN)/buf breaking build/contract.binpb --against proto/released.binpb --path specie
 	$(BIN)/python -m proto.generate --check
 	$(BIN)/python -m tests.kit.scratch $(BIN)/python -m migrations check
-	$(BIN)/python -m specie_cli.stack.envoy_config > build/envoy.yaml
+	$(BIN)/python -m specie_cli.stack.envoy_config --issuer https://issuer.example \
+		--jwks https://issuer.example/.well-known/jwks.json --ratelimit-service 127.0.0.1:8081 > build/envoy.yaml
 	$(BIN)/envoy --mode validate -l error -c build/envoy.yaml
 
 gen: install ## Write gen/, the descriptor set and the OpenAPI document anew, from proto/

