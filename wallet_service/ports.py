@@ -50,11 +50,11 @@ class WalletStore(Protocol):
     async def insert(self, new: NewWallet) -> Inserted | SameRequestId | NameTaken:
         """Stores a wallet as CREATING with revision 1. What the request id finds goes before what the name finds."""
 
-    async def get(self, name: str) -> Wallet | None:
-        """One wallet."""
+    async def get(self, name: str, bound_to: str = "") -> Wallet | None:
+        """One wallet, if it is of this owner (empty: of anybody). An owner never changes."""
 
-    async def get_many(self, names: Sequence[str]) -> dict[str, Wallet]:
-        """Those that exist, by name."""
+    async def get_many(self, names: Sequence[str], bound_to: str = "") -> dict[str, Wallet]:
+        """Those that exist, by name, and are of this owner (empty: of anybody)."""
 
     async def page(self, owner: str, state: WalletState | None, after: str, count: int) -> list[Wallet]:
         """Up to `count` wallets whose names come after `after`, in the order of their names' bytes. An empty owner is

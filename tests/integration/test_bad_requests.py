@@ -25,6 +25,7 @@ from specie.type.v1 import Limits
 from service_kit import pages
 from tests.kit.calls import CALL_SECONDS, Client, Failed, connected, failed, key, outcome, usd
 from tests.kit.ledger import Ledger
+from tests.kit.tokens import USUAL
 from tests.kit.wallets import asynchronous
 from transaction_service.ports import TransactionFilter
 
@@ -281,5 +282,5 @@ async def test_unknown_methods_and_broken_messages(target: str) -> None:
         broken: Any = client.channel.unary_unary("/specie.transaction.v1.TransactionService/Transfer")
         no_text = b"\x0a\x01\xff"
         for raw in (b"\xff\xff", no_text):
-            answer = await failed(broken(raw, timeout=CALL_SECONDS))
+            answer = await failed(broken(raw, timeout=CALL_SECONDS, metadata=[USUAL]))
             assert (answer.code, answer.reason) == ("INVALID_ARGUMENT", "MALFORMED_REQUEST")

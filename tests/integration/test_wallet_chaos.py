@@ -47,9 +47,9 @@ class SlowStore(MemoryWalletStore):
         await self._pause()
         return outcome
 
-    async def get(self, name: str) -> Wallet | None:
+    async def get(self, name: str, bound_to: str = "") -> Wallet | None:
         await self._pause()
-        found = await super().get(name)
+        found = await super().get(name, bound_to)
         await self._pause()
         return found
 
@@ -101,16 +101,16 @@ class Chaos:
         weights = [6, 5, 1, 6, 3]
         match self.dice.choices(["freeze", "unfreeze", "close", "update", "reconcile"], weights)[0]:
             case "freeze":
-                await changes.set_state(ALICE, Intent.FREEZE)
+                await changes.set_state(ALICE, Intent.FREEZE, "")
             case "unfreeze":
-                await changes.set_state(ALICE, Intent.UNFREEZE)
+                await changes.set_state(ALICE, Intent.UNFREEZE, "")
             case "close":
-                await changes.set_state(ALICE, Intent.CLOSE)
+                await changes.set_state(ALICE, Intent.CLOSE, "")
             case "update":
                 limits = Limits(
                     credit_minor_units=self.dice.choice([0, 50, 100]), max_debits_per_hour=self.dice.randrange(9)
                 )
-                await changes.update(ALICE, frozenset({Field.LIMITS}), Particulars(limits=limits), "")
+                await changes.update(ALICE, frozenset({Field.LIMITS}), Particulars(limits=limits), "", "")
             case "reconcile":
                 await self.dice.choice(self.workers).reconciler.round()
 

@@ -108,7 +108,7 @@ async def test_a_freeze_does_not_wait_for_limits_under_way_and_both_come_true(da
         gate = s.accounts.before = Gate("set_limits")
         update = asyncio.create_task(set_limits(s.one, LINE))
         await gate.reached.wait()
-        await s.two.changes.set_state(ALICE, Intent.FREEZE)
+        await s.two.changes.set_state(ALICE, Intent.FREEZE, "")
         assert s.accounts.settings(ALICE) == (AccountState.FROZEN, Limits())
         gate.opened.set()  # late: refused, and sent again at the revision of now
         shown = await update
@@ -123,11 +123,11 @@ async def test_unfreeze_and_close_carry_limits_under_way_to_their_end_first(
 ) -> None:
     async with scene(database) as s:
         await s.created()
-        await s.one.changes.set_state(ALICE, Intent.FREEZE)
+        await s.one.changes.set_state(ALICE, Intent.FREEZE, "")
         s.accounts.before = failing("set_limits")
         await refused(set_limits(s.one, LINE))
         s.accounts.before = nothing
-        await s.two.changes.set_state(ALICE, intent)
+        await s.two.changes.set_state(ALICE, intent, "")
         await s.assert_settled(end, LINE)
 
 
@@ -136,9 +136,9 @@ async def test_updates_at_once_do_not_lose_each_other_s_fields(database: Databas
     async with scene(database) as s:
         await s.created()
         changes = [
-            s.one.changes.update(ALICE, frozenset({Field.DISPLAY_NAME}), Particulars("new"), ""),
-            s.two.changes.update(ALICE, frozenset({Field.LABELS}), Particulars("", {"a": "b"}), ""),
-            s.one.changes.update(ALICE, LIMITS, Particulars(limits=LINE), ""),
+            s.one.changes.update(ALICE, frozenset({Field.DISPLAY_NAME}), Particulars("new"), "", ""),
+            s.two.changes.update(ALICE, frozenset({Field.LABELS}), Particulars("", {"a": "b"}), "", ""),
+            s.one.changes.update(ALICE, LIMITS, Particulars(limits=LINE), "", ""),
         ]
         await asyncio.gather(*changes)
         assert (await s.alice()).particulars == Particulars("new", {"a": "b"}, LINE)
@@ -151,7 +151,7 @@ async def test_of_two_updates_with_one_etag_one_counts(database: Database) -> No
         await s.created()
         etag = (await s.alice()).etag
         updates = [
-            worker.changes.update(ALICE, LIMITS, Particulars(limits=limits), etag)
+            worker.changes.update(ALICE, LIMITS, Particulars(limits=limits), etag, "")
             for worker, limits in ((s.one, LINE), (s.two, NO_LINE))
         ]
         outcomes = await asyncio.gather(*updates, return_exceptions=True)

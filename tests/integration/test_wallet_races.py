@@ -33,9 +33,9 @@ async def test_two_freezes_at_once_are_one_freeze(database: Database) -> None:
     async with scene(database) as s:
         await s.created()
         gate = s.accounts.before = Gate("set_state")
-        first = asyncio.create_task(s.one.changes.set_state(ALICE, Intent.FREEZE))
+        first = asyncio.create_task(s.one.changes.set_state(ALICE, Intent.FREEZE, ""))
         await gate.reached.wait()
-        second = await s.two.changes.set_state(ALICE, Intent.FREEZE)
+        second = await s.two.changes.set_state(ALICE, Intent.FREEZE, "")
         gate.opened.set()
         assert (await first).wallet == second.wallet
         assert s.sent() == [(AccountState.FROZEN, 3), (AccountState.FROZEN, 3)]
@@ -47,10 +47,10 @@ async def test_a_late_order_of_a_freeze_does_not_undo_the_unfreeze_after_it(data
     async with scene(database) as s:
         await s.created()
         gate = s.accounts.before = Gate("set_state")
-        late = asyncio.create_task(s.one.changes.set_state(ALICE, Intent.FREEZE))
+        late = asyncio.create_task(s.one.changes.set_state(ALICE, Intent.FREEZE, ""))
         await gate.reached.wait()
         await s.reconciled(s.two)  # another worker finishes the freeze,
-        await s.two.changes.set_state(ALICE, Intent.UNFREEZE)  # and it is undone,
+        await s.two.changes.set_state(ALICE, Intent.UNFREEZE, "")  # and it is undone,
         gate.opened.set()  # before the first order arrives.
         heard = await declined(late)
         assert heard == Failure(Reason.WALLET_STATE, {"wallet": ALICE, "state": "ACTIVE"})
@@ -62,12 +62,12 @@ async def test_a_late_reconciler_does_not_undo_what_came_after(database: Databas
     async with scene(database) as s:
         await s.created()
         s.accounts.before = failing("set_state")
-        assert await refused(s.one.changes.set_state(ALICE, Intent.FREEZE)) == "UNAVAILABLE"
+        assert await refused(s.one.changes.set_state(ALICE, Intent.FREEZE, "")) == "UNAVAILABLE"
         gate = s.accounts.before = Gate("set_state")
         late = asyncio.create_task(s.reconciled(s.two))
         await gate.reached.wait()
-        await s.one.changes.set_state(ALICE, Intent.FREEZE)
-        await s.one.changes.set_state(ALICE, Intent.UNFREEZE)
+        await s.one.changes.set_state(ALICE, Intent.FREEZE, "")
+        await s.one.changes.set_state(ALICE, Intent.UNFREEZE, "")
         gate.opened.set()
         await late
         await s.assert_settled(WalletState.ACTIVE)
@@ -79,9 +79,9 @@ async def test_another_intent_is_refused_while_a_freeze_is_under_way(database: D
     async with scene(database) as s:
         await s.created()
         gate = s.accounts.before = Gate("set_state")
-        freeze = asyncio.create_task(s.one.changes.set_state(ALICE, Intent.FREEZE))
+        freeze = asyncio.create_task(s.one.changes.set_state(ALICE, Intent.FREEZE, ""))
         await gate.reached.wait()
-        heard = await declined(s.two.changes.set_state(ALICE, intent))
+        heard = await declined(s.two.changes.set_state(ALICE, intent, ""))
         assert heard == Failure(Reason.WALLET_STATE, {"wallet": ALICE, "state": "FREEZING"})
         gate.opened.set()
         await freeze
@@ -104,9 +104,9 @@ async def test_an_order_or_its_answer_is_lost_and_the_reconciler_finishes(
     async with scene(database) as s:
         await s.created()
         if intent is Intent.UNFREEZE:
-            await s.one.changes.set_state(ALICE, Intent.FREEZE)
+            await s.one.changes.set_state(ALICE, Intent.FREEZE, "")
         setattr(s.accounts, lost, failing("set_state"))
-        assert await refused(s.one.changes.set_state(ALICE, intent)) == "UNAVAILABLE"
+        assert await refused(s.one.changes.set_state(ALICE, intent, "")) == "UNAVAILABLE"
         assert (await s.alice()).state is passing
         await s.reconciled(s.two)
         assert (await s.alice()).state is passing
@@ -123,7 +123,7 @@ async def test_opening_or_its_answer_is_lost_and_the_reconciler_finishes(databas
         assert await refused(s.one.changes.create(creation(particulars=Particulars(limits=LINE)))) == "UNAVAILABLE"
         assert (await s.alice()).state is WalletState.CREATING
         for intent in Intent:
-            assert (await declined(s.one.changes.set_state(ALICE, intent))).reason is Reason.WALLET_STATE
+            assert (await declined(s.one.changes.set_state(ALICE, intent, ""))).reason is Reason.WALLET_STATE
         setattr(s.accounts, lost, nothing)
         await s.reconciled(s.two)
         await s.assert_settled(WalletState.ACTIVE, LINE)
@@ -157,7 +157,7 @@ async def test_a_creation_that_is_late_does_not_undo_a_freeze(database: Database
         late = asyncio.create_task(s.one.changes.create(creation()))
         await gate.reached.wait()
         await s.reconciled(s.two)
-        await s.two.changes.set_state(ALICE, Intent.FREEZE)
+        await s.two.changes.set_state(ALICE, Intent.FREEZE, "")
         gate.opened.set()
         assert (await late).wallet.state is WalletState.FROZEN
         await s.assert_settled(WalletState.FROZEN)
@@ -167,9 +167,9 @@ async def test_a_creation_that_is_late_does_not_undo_a_freeze(database: Database
 async def test_a_close_that_is_refused_goes_back(database: Database) -> None:
     async with scene(database) as s:
         await s.created()
-        await s.one.changes.set_state(ALICE, Intent.FREEZE)
+        await s.one.changes.set_state(ALICE, Intent.FREEZE, "")
         s.accounts.pay_in(ALICE, 5)
-        heard = await declined(s.one.changes.set_state(ALICE, Intent.CLOSE))
+        heard = await declined(s.one.changes.set_state(ALICE, Intent.CLOSE, ""))
         assert heard == Failure(Reason.WALLET_NOT_EMPTY, {"wallet": ALICE, "posted": "5", "held": "0"})
         await s.assert_settled(WalletState.FROZEN)
 
@@ -180,12 +180,12 @@ async def test_a_close_refused_to_one_worker_and_taken_from_another_stays_closed
     async with scene(database) as s:
         await s.created()
         gate = s.accounts.before = Gate("set_state")
-        first = asyncio.create_task(s.one.changes.set_state(ALICE, Intent.CLOSE))
+        first = asyncio.create_task(s.one.changes.set_state(ALICE, Intent.CLOSE, ""))
         await gate.reached.wait()  # the first order is on its way,
         s.accounts.pay_in(ALICE, 5)
         back = Gate("set_state")
         s.accounts.before = after(1, back)
-        second = asyncio.create_task(s.two.changes.set_state(ALICE, Intent.CLOSE))  # the second is refused,
+        second = asyncio.create_task(s.two.changes.set_state(ALICE, Intent.CLOSE, ""))  # the second is refused,
         await back.reached.wait()
         s.accounts.pay_in(ALICE, -5)
         gate.opened.set()  # the wallet is emptied and the first order arrives: closed for ever.
@@ -200,7 +200,7 @@ async def test_a_close_that_was_refused_cannot_be_taken_late(database: Database)
     async with scene(database) as s:
         await s.created()
         s.accounts.pay_in(ALICE, 5)
-        await declined(s.one.changes.set_state(ALICE, Intent.CLOSE))
+        await declined(s.one.changes.set_state(ALICE, Intent.CLOSE, ""))
         s.accounts.pay_in(ALICE, -5)
         await s.accounts.arrives_again(number_of(s.accounts, AccountState.CLOSED))
         await s.assert_settled(WalletState.ACTIVE)
@@ -213,7 +213,7 @@ async def test_a_refused_close_on_its_way_back_is_finished_by_the_reconciler(dat
         s.accounts.pay_in(ALICE, 5)
         back = Gate("set_state")
         s.accounts.before = after(1, back)
-        cut_off = asyncio.create_task(s.one.changes.set_state(ALICE, Intent.CLOSE))
+        cut_off = asyncio.create_task(s.one.changes.set_state(ALICE, Intent.CLOSE, ""))
         await back.reached.wait()
         cut_off.cancel()
         await asyncio.gather(cut_off, return_exceptions=True)
@@ -229,10 +229,10 @@ async def test_a_close_that_meets_a_refused_one_on_its_way_back_is_decided_anew(
         s.accounts.pay_in(ALICE, 5)
         back = Gate("set_state")
         s.accounts.before = after(1, back)
-        first = asyncio.create_task(s.one.changes.set_state(ALICE, Intent.CLOSE))
+        first = asyncio.create_task(s.one.changes.set_state(ALICE, Intent.CLOSE, ""))
         await back.reached.wait()
         s.accounts.pay_in(ALICE, -5)
-        await s.two.changes.set_state(ALICE, Intent.CLOSE)
+        await s.two.changes.set_state(ALICE, Intent.CLOSE, "")
         back.opened.set()
         await first  # its own refusal is overtaken: the wallet is closed, as it wanted
         await s.assert_settled(WalletState.CLOSED)
@@ -244,7 +244,7 @@ async def test_a_close_is_told_why_when_the_reconciler_took_the_refusal(database
         await s.created()
         s.accounts.pay_in(ALICE, 5)
         gate = s.accounts.before = Gate("set_state")
-        call = asyncio.create_task(s.one.changes.set_state(ALICE, Intent.CLOSE))
+        call = asyncio.create_task(s.one.changes.set_state(ALICE, Intent.CLOSE, ""))
         await gate.reached.wait()
         await s.reconciled(s.two)
         gate.opened.set()
@@ -257,7 +257,7 @@ async def test_a_call_that_goes_away_leaves_what_it_wanted_to_the_reconciler(dat
     async with scene(database) as s:
         await s.created()
         gate = s.accounts.after = Gate("set_state")
-        call = asyncio.create_task(s.one.changes.set_state(ALICE, Intent.FREEZE))
+        call = asyncio.create_task(s.one.changes.set_state(ALICE, Intent.FREEZE, ""))
         await gate.reached.wait()
         call.cancel()
         with suppress(asyncio.CancelledError):
@@ -273,7 +273,7 @@ async def test_an_account_that_is_ahead_of_its_wallet_is_a_bug_and_changes_nothi
         await s.created()
         s.accounts.rows[ALICE].revision = 99
         with pytest.raises(InvariantViolation):
-            await s.one.changes.set_state(ALICE, Intent.FREEZE)
+            await s.one.changes.set_state(ALICE, Intent.FREEZE, "")
         assert (await s.alice()).state is WalletState.FREEZING
 
 
@@ -283,7 +283,7 @@ async def test_an_account_that_is_gone_is_a_fault_of_the_account_service(databas
         await s.created()
         s.accounts.rows.clear()
         with pytest.raises(AccountServiceFault):
-            await s.one.changes.set_state(ALICE, Intent.FREEZE)
+            await s.one.changes.set_state(ALICE, Intent.FREEZE, "")
 
 
 @asynchronous
@@ -304,7 +304,7 @@ async def test_a_wallet_that_others_keep_changing_is_no_promise_that_nothing_was
             await s.store.replace(await s.alice())
 
         s.accounts.before = meddle
-        assert await refused(s.one.changes.set_state(ALICE, Intent.FREEZE)) == "UNAVAILABLE"
+        assert await refused(s.one.changes.set_state(ALICE, Intent.FREEZE, "")) == "UNAVAILABLE"
 
 
 @asynchronous
@@ -318,7 +318,7 @@ async def test_a_call_that_never_gets_to_begin_is_contention(
             return None
 
         monkeypatch.setattr(s.store, "replace", late)
-        assert await refused(s.one.changes.set_state(ALICE, Intent.FREEZE)) == "CONTENTION"
+        assert await refused(s.one.changes.set_state(ALICE, Intent.FREEZE, "")) == "CONTENTION"
 
 
 @asynchronous

@@ -121,7 +121,7 @@ async def refused(calling: Awaitable[WalletWithBalance]) -> str:
 
 
 def set_limits(worker: Worker, limits: Limits, name: str = "") -> Coroutine[Any, Any, WalletWithBalance]:
-    return worker.changes.update(ALICE, ALL, Particulars(name, {}, limits), "")
+    return worker.changes.update(ALICE, ALL, Particulars(name, {}, limits), "", "")
 
 
 def after(count: int, gate: Gate) -> Callable[[Order], Awaitable[None]]:

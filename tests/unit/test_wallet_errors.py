@@ -7,7 +7,7 @@ from wallet_service.domain.failure import Declined, Failure, InvariantViolation,
 from wallet_service.rpc import errors
 
 WORDS = ("wallet", "state", "currency", "time_zone", "field", "request_id", "posted", "held", "available", "credit")
-EVERY_WORD = {word: f"<{word}>" for word in (*WORDS, "etag", "rule", "description")}
+EVERY_WORD = {word: f"<{word}>" for word in (*WORDS, "etag", "rule", "description", "act")}
 NEVER_SEEN = {Reason.ACCOUNT_ALREADY_EXISTS, Reason.ACCOUNT_NOT_FOUND, Reason.STALE_REVISION}
 
 

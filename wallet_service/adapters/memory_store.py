@@ -47,12 +47,12 @@ class MemoryWalletStore:
         self._rows[new.name] = _Row(wallet, self._due(wallet))
         return Inserted(wallet)
 
-    async def get(self, name: str) -> Wallet | None:
-        row = self._rows.get(name)
-        return None if row is None else row.wallet
+    async def get(self, name: str, bound_to: str = "") -> Wallet | None:
+        return (await self.get_many([name], bound_to)).get(name)
 
-    async def get_many(self, names: Sequence[str]) -> dict[str, Wallet]:
-        return {name: self._rows[name].wallet for name in names if name in self._rows}
+    async def get_many(self, names: Sequence[str], bound_to: str = "") -> dict[str, Wallet]:
+        found = {name: self._rows[name].wallet for name in names if name in self._rows}
+        return {name: wallet for name, wallet in found.items() if bound_to in {"", wallet.owner}}
 
     async def page(self, owner: str, state: WalletState | None, after: str, count: int) -> list[Wallet]:
         wanted = [

@@ -22,6 +22,9 @@ from wallet_service.ports import (
 # By the primary key. Built once: building takes as long as running it.
 ONE_BY_NAME: Final = select(table).where(table.c.name == bindparam("name"))
 MANY_BY_NAME: Final = select(table).where(table.c.name == func.any(bindparam("names")))
+ITS_OWN: Final = table.c.owner == bindparam("owner")
+ONE_OF_ITS_OWN: Final = ONE_BY_NAME.where(ITS_OWN)
+MANY_OF_ITS_OWN: Final = MANY_BY_NAME.where(ITS_OWN)
 
 
 class SqlWalletStore:
@@ -54,16 +57,20 @@ class SqlWalletStore:
 
         return await self._database.run(work)
 
-    async def get(self, name: str) -> Wallet | None:
+    async def get(self, name: str, bound_to: str = "") -> Wallet | None:
+        query = ONE_OF_ITS_OWN if bound_to else ONE_BY_NAME
+
         def work(connection: Connection) -> Wallet | None:
-            row = connection.execute(ONE_BY_NAME, {"name": name}).mappings().one_or_none()
+            row = connection.execute(query, {"name": name, "owner": bound_to}).mappings().one_or_none()
             return None if row is None else rows.wallet(row)
 
         return await self._database.run(work)
 
-    async def get_many(self, names: Sequence[str]) -> dict[str, Wallet]:
+    async def get_many(self, names: Sequence[str], bound_to: str = "") -> dict[str, Wallet]:
+        query = MANY_OF_ITS_OWN if bound_to else MANY_BY_NAME
+
         def work(connection: Connection) -> dict[str, Wallet]:
-            found = connection.execute(MANY_BY_NAME, {"names": list(names)}).mappings()
+            found = connection.execute(query, {"names": list(names), "owner": bound_to}).mappings()
             return {row["name"]: rows.wallet(row) for row in found}
 
         return await self._database.run(work)

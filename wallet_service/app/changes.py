@@ -16,6 +16,7 @@ from wallet_service.app.reading import Balances, WalletWithBalance, found
 from wallet_service.domain import creation, lifecycle, update
 from wallet_service.domain.failure import Declined, Failure, Reason
 from wallet_service.domain.lifecycle import PASSING_STATE, Intent, Then
+from wallet_service.domain.permission import creation_beyond, update_beyond
 from wallet_service.domain.wallet import (
     NAME_PREFIX,
     Account,
@@ -35,7 +36,7 @@ ROUNDS_MAX: Final = STEPS_MAX
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Creation:
-    """What CreateWallet is asked for; empty strings: not given."""
+    """What CreateWallet is asked for; empty strings: not given. `bound_to`: see `Changes`."""
 
     wallet_id: str
     owner: str
@@ -44,10 +45,12 @@ class Creation:
     particulars: Particulars
     principal: str
     request_id: str
+    bound_to: str = ""
 
 
 class Changes:
-    """`fresh_id` gives ids that were never given before."""
+    """`fresh_id` gives ids that were never given before. `bound_to` is the owner to whose wallets the caller is bound;
+    empty: to nobody's."""
 
     def __init__(self, store: WalletStore, carrier: Carrier, balances: Balances, fresh_id: Callable[[], UUID]) -> None:
         self._store = store
@@ -58,7 +61,11 @@ class Changes:
     async def create(self, asked: Creation) -> WalletWithBalance:
         """Creates a wallet, or finds the one that the same request has created before, and carries it on until it is
         no more CREATING."""
-        failure = creation.check_currency(asked.currency_code) or creation.check_limits(asked.particulars.limits)
+        failure = (
+            creation_beyond(asked.bound_to, asked.owner, asked.kind, asked.particulars.limits)
+            or creation.check_currency(asked.currency_code)
+            or creation.check_limits(asked.particulars.limits)
+        )
         if failure is not None:
             raise Declined(failure)
         new = self._new_wallet(asked)
@@ -92,9 +99,9 @@ class Changes:
             fingerprint=creation.fingerprint(name, owner, asked.currency_code, asked.kind, asked.particulars),
         )
 
-    async def set_state(self, name: str, intent: Intent) -> WalletWithBalance:
+    async def set_state(self, name: str, intent: Intent, bound_to: str) -> WalletWithBalance:
         """Freezes, unfreezes or closes. A call of the same intent that is under way is joined."""
-        wallet, begun = await self._begin(name, lambda wallet: lifecycle.begin(wallet, intent))
+        wallet, begun = await self._begin(name, bound_to, lambda wallet: lifecycle.begin(wallet, intent))
         closing = begun.attempt.revision if begun is not None and isinstance(begun.attempt, Closing) else None
         account: Account | None = None
         if begun is not None:
@@ -105,14 +112,15 @@ class Changes:
         return await self._balances.of(wallet, account)
 
     async def update(
-        self, name: str, fields: frozenset[update.Field], values: Particulars, etag: str
+        self, name: str, fields: frozenset[update.Field], values: Particulars, etag: str, bound_to: str
     ) -> WalletWithBalance:
         """Changes what people may change. Changed limits are in force when it returns."""
-        if update.Field.LIMITS in fields:
+        failure = update_beyond(bound_to, fields)
+        if failure is None and update.Field.LIMITS in fields:
             failure = creation.check_limits(values.limits)
-            if failure is not None:
-                raise Declined(failure)
-        wallet, begun = await self._begin(name, lambda wallet: update.update(wallet, fields, values, etag))
+        if failure is not None:
+            raise Declined(failure)
+        wallet, begun = await self._begin(name, bound_to, lambda wallet: update.update(wallet, fields, values, etag))
         if begun is None or not isinstance(begun.attempt, Updating):
             return await self._balances.of(begun or wallet, None)
         revision = begun.attempt.revision
@@ -123,12 +131,12 @@ class Changes:
         return await self._balances.of(wallet, account)
 
     async def _begin(
-        self, name: str, rule: Callable[[Wallet], Wallet | Then | Failure]
+        self, name: str, bound_to: str, rule: Callable[[Wallet], Wallet | Then | Failure]
     ) -> tuple[Wallet, Wallet | None]:
         """Applies the rule to the wallet until it could be stored; the wallet before, and after if it is to be carried
         on. Raises Declined when the rule fails."""
         for _ in range(ROUNDS_MAX):
-            wallet = found(await self._store.get(name), name)
+            wallet = found(await self._store.get(name, bound_to), name)
             match rule(wallet):
                 case Failure() as failure:
                     raise Declined(failure)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from wallet_service.domain.failure import Declined, Failure, Reason
+from wallet_service.domain.permission import listing_beyond
 from wallet_service.domain.wallet import Account, Balance, Wallet, WalletState
 from wallet_service.ports import AccountGateway, AccountServiceFault, WalletStore
 
@@ -57,18 +58,18 @@ def found(wallet: Wallet | None, name: str) -> Wallet:
 
 
 class Reading:
-    """Changes nothing."""
+    """Changes nothing. `bound_to` is the owner to whose wallets the caller is bound; empty: to nobody's."""
 
     def __init__(self, store: WalletStore, accounts: AccountGateway, balances: Balances) -> None:
         self._store = store
         self._accounts = accounts
         self._balances = balances
 
-    async def get(self, name: str) -> WalletWithBalance:
+    async def get(self, name: str, bound_to: str) -> WalletWithBalance:
         """The database and the account service are asked at the same time: two waits cost one."""
         asking = asyncio.ensure_future(self._accounts.get_many([name]))
         try:
-            wallet = found(await self._store.get(name), name)
+            wallet = found(await self._store.get(name, bound_to), name)
             account = None if wallet.state is WalletState.CREATING else (await asking).get(name)
         finally:
             asking.cancel()
@@ -77,14 +78,17 @@ class Reading:
         # Opened between the two answers: asked again, it is there.
         return with_balance(wallet, account) if account else await self._balances.of(wallet, None)
 
-    async def get_many(self, names: Sequence[str]) -> list[WalletWithBalance]:
+    async def get_many(self, names: Sequence[str], bound_to: str) -> list[WalletWithBalance]:
         """In the order of the names, all or nothing."""
-        by_name = await self._store.get_many(list(dict.fromkeys(names)))
+        by_name = await self._store.get_many(list(dict.fromkeys(names)), bound_to)
         return await self._balances.of_all([found(by_name.get(name), name) for name in names])
 
-    async def page(self, owner: str, state: WalletState | None, after: str, count: int) -> Page:
+    async def page(self, owner: str, state: WalletState | None, after: str, count: int, bound_to: str) -> Page:
         """One more than asked for is read, to know whether there is a next page."""
-        wallets = await self._store.page(owner, state, after, count + 1)
+        failure = listing_beyond(bound_to, owner)
+        if failure is not None:
+            raise Declined(failure)
+        wallets = await self._store.page(owner or bound_to, state, after, count + 1)
         shown = wallets[:count]
         end = shown[-1].name if len(wallets) > count else ""
         return Page(await self._balances.of_all(shown), end)

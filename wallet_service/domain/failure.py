@@ -19,6 +19,7 @@ class Reason(StrEnum):
     WALLET_STATE = "WALLET_STATE"
     FLOOR_ABOVE_BALANCE = "FLOOR_ABOVE_BALANCE"
     ETAG_MISMATCH = "ETAG_MISMATCH"
+    PERMISSION_DENIED = "PERMISSION_DENIED"
 
     # What only the account behind a wallet answers; a caller never sees these.
     ACCOUNT_ALREADY_EXISTS = "ACCOUNT_ALREADY_EXISTS"

@@ -14,6 +14,7 @@ from specie.wallet.v1 import WalletKind as KindMessage
 from specie.wallet.v1 import WalletState as StateMessage
 
 from service_kit import pages
+from service_kit.caller import Caller
 from service_kit.status import invalid
 from wallet_service.app.changes import Creation
 from wallet_service.app.reading import WalletWithBalance
@@ -22,7 +23,7 @@ from wallet_service.domain.wallet import NAME_PREFIX, Balance, Limits, Particula
 NAME: Final = re.compile(re.escape(NAME_PREFIX) + "[a-z0-9-]{1,63}")
 
 
-def creation(request: CreateWalletRequest, principal: str) -> Creation:
+def creation(request: CreateWalletRequest, caller: Caller) -> Creation:
     """The name in the wallet may be left out, but not be another one."""
     asked = request.wallet
     if asked.name and asked.name != NAME_PREFIX + request.wallet_id:
@@ -34,8 +35,9 @@ def creation(request: CreateWalletRequest, principal: str) -> Creation:
         currency_code=asked.currency_code,
         kind=WalletKind(asked.kind or KindMessage.WALLET_KIND_USER),
         particulars=particulars(asked),
-        principal=principal,
+        principal=caller.subject,
         request_id=request.request_id,
+        bound_to=caller.bound_to,
     )
 
 

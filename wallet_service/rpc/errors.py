@@ -18,6 +18,7 @@ MESSAGES: Final = {
     Reason.WALLET_STATE: "{wallet} is {state}, which does not allow this call",
     Reason.FLOOR_ABOVE_BALANCE: "{wallet} has {available} available, which is below a floor of -{credit}",
     Reason.ETAG_MISMATCH: "{wallet} has changed since etag {etag} was read; read it again",
+    Reason.PERMISSION_DENIED: "{field}: only a trusted caller {act}; its token has the scope admin or service",
 }
 
 
