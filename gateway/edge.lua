@@ -49,6 +49,20 @@ local function wrong_query(method, resource, query)
   end
 end
 
+-- HTTP allows more in a header's name than gRPC, which also reads some headers that no JSON call has a use for: a service's
+-- library would take the whole call for broken, which is 500. A deadline may be said all the same.
+local function drop_what_grpc_cannot_read(headers)
+  local dropped = {}
+  for name in pairs(headers) do
+    if name:find("[^%w_.:-]") or name:find("%-bin$") or (name:find("^grpc%-") and name ~= "grpc-timeout") then
+      dropped[#dropped + 1] = name
+    end
+  end
+  for _, name in ipairs(dropped) do
+    headers:remove(name)
+  end
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
   local path = headers:get(":path")
@@ -60,6 +74,7 @@ function envoy_on_request(handle)
   if not resource then
     return
   end
+  drop_what_grpc_cannot_read(headers)
   local method = headers:get(":method")
   local wrong = wrong_query(method, resource, query)
   if wrong then
