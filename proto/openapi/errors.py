@@ -122,11 +122,9 @@ class Reasons:
 
 
 def response(status: int, reasons: list[str]) -> dict[str, Any]:
-    """The response object of one HTTP status. That of Status which it can be: the reasons of its first detail."""
-    schema = {
-        "$ref": "#/components/schemas/Status",
-        "properties": {"details": {"prefixItems": [{"properties": {"reason": {"enum": reasons}}}]}},
-    }
+    """The response object of one HTTP status: a Status whose ErrorInfo has one of these reasons."""
+    has_reason = {"properties": {"reason": {"enum": reasons}}, "required": ["reason"]}
+    schema = {"$ref": "#/components/schemas/Status", "properties": {"details": {"contains": has_reason}}}
     listed = ", ".join(f"`{reason}`" for reason in reasons)
     return {
         "description": f"{TITLES[status]}\n\nReasons: {listed}.",

@@ -177,19 +177,17 @@ class Schemas:
         component = self.components[message.name]
         kind = {"type": "string", "const": f"type.googleapis.com/{message.full_name}"}
         component["properties"] = {"@type": kind} | component["properties"]
-        component["required"] = ["@type", *component.get("required", ())]
+        component["required"] = ["@type"]  # the gateway's own errors leave out what is empty
         if message.name == "ErrorInfo":
-            reasons = self._contract.enum("specie.type.v1.ErrorReason")
-            self._enum_of_reasons(component, reasons)
+            component["required"] += ["reason", "domain"]
+            component["properties"]["reason"] = self._reason()
         return ref
 
-    def _enum_of_reasons(self, error_info: Schema, reasons: EnumDescriptor) -> None:
-        told = {
-            name: self._contract.comment(f"{reasons.full_name}.ERROR_REASON_{name}")
-            for name in self._contract.reason_codes()
-        }
-        listed = "\n".join(f"- `{name}`: {text}" for name, text in told.items())
-        error_info["properties"]["reason"] = {"type": "string", "description": listed, "enum": list(told)}
+    def _reason(self) -> Schema:
+        name = "specie.type.v1.ErrorReason.ERROR_REASON_"
+        told = {reason: self._contract.comment(name + reason) for reason in self._contract.reason_codes()}
+        listed = "\n".join(f"- `{reason}`: {text}" for reason, text in told.items())
+        return {"type": "string", "description": listed, "enum": list(told)}
 
 
 def _string(_way: Way, limited: Schema) -> Schema:
