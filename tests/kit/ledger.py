@@ -1,9 +1,7 @@
 """The ledger's tables beside the service: counted, queried, locked, and PostgreSQL held still."""
 
-import os
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +9,7 @@ import psycopg2
 from psycopg2 import sql
 
 from tests.kit.postgres import Database, Server
+from tests.kit.stalls import halted
 
 
 @dataclass(frozen=True)
@@ -77,16 +76,8 @@ class Ledger:
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s",
             "specie posting lane",
         )
-        pids = [pid for (pid,) in found]
-        assert pids
-        try:
-            for pid in pids:
-                os.kill(pid, signal.SIGSTOP)
+        with halted(pid for (pid,) in found):
             yield
-        finally:
-            for pid in pids:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager

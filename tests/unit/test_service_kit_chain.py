@@ -199,6 +199,35 @@ async def test_what_is_late_already_is_not_begun() -> None:
     assert not begun
 
 
+@asynchronous
+async def test_what_is_not_answered_in_time_is_ended_before_its_caller_gives_up() -> None:
+    ended = asyncio.Event()
+
+    async def handler(_: TransferRequest) -> TransferResponse:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        raise AssertionError
+
+    with structlog.testing.capture_logs() as logs:
+        async with serving(Service(handler)) as client:
+            answer = await failed(client.transactions.Transfer(transfer(), timeout=1))
+            assert ended.is_set()
+    assert (answer.code, answer.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
+    assert "same request id" in answer.message
+    assert [line["code"] for line in logs if line["event"] == "call"] == ["DEADLINE_EXCEEDED"]
+
+
+@asynchronous
+async def test_a_timeout_of_the_handler_s_own_is_a_bug_and_not_the_caller_s_deadline() -> None:
+    async def handler(_: TransferRequest) -> TransferResponse:
+        raise TimeoutError
+
+    async with serving(Service(handler)) as client:
+        assert (await failed(client.transactions.Transfer(transfer(), timeout=30))).reason == "INTERNAL"
+
+
 def paths(request: Any) -> list[str]:  # noqa: ANN401 - any message
     async def proceed(_: Call) -> Any:  # noqa: ANN401 - any answer
         raise AssertionError("it must not come so far")

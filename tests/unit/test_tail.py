@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from typing import Any
 
 import pytest
 
+from service_kit.call import Call, deadline_of_call, enter_call
 from service_kit.status import Refusal
 from tests.kit.builders import transfer
 from tests.kit.ledgers import Ledger, funded, memory_ledger
@@ -27,6 +29,7 @@ class Counted:
         self._feed = feed
         self.reads = 0
         self.found = 0
+        self.deadlines: set[float] = set()
         self.trouble: Exception | None = None
 
     async def end(self) -> Mark:
@@ -34,6 +37,7 @@ class Counted:
 
     async def read(self, after: Mark, limit: int, account: str = "") -> Stretch:
         self.reads += 1
+        self.deadlines.add(deadline_of_call())
         if self.trouble is not None:
             raise self.trouble
         stretch = await self._feed.read(after, limit, account)
@@ -139,6 +143,16 @@ async def test_who_takes_slowly_reads_alone_and_misses_nothing(monkeypatch: pyte
             made += await one.pay(3)
             assert await ids(fast, 3) == [m.id for m in made[-3:]]
         assert await ids(slow, 60) == [m.id for m in made]
+
+
+@asynchronous
+async def test_the_shared_reading_is_nobody_s_call_and_has_nobody_s_deadline() -> None:
+    one = await watched()
+    method: Any = None
+    enter_call(Call("/of/who.came.first", b"", method, method, {}, deadline=0))
+    async with one.watching():
+        await wait_until_async(lambda: one.feed.reads > 0, "the feed is read")
+    assert one.feed.deadlines == {float("inf")}
 
 
 @asynchronous
