@@ -146,12 +146,16 @@ def local_reply_config() -> dict[str, object]:
         "body_format_override": {"text_format_source": {"inline_string": ENVOYS_OWN_TEXT}},
     }
     healthy = {
-        "filter": status_is(200),
+        "filter": all_of(status_is(200), has_header({"name": ":path", "string_match": {"exact": "/healthz"}})),
         "body_format_override": {"json_format": {"status": "SERVING"}, "content_type": JSON_TYPE},
+    }
+    page = {
+        "filter": status_is(200),
+        "body_format_override": {"text_format_source": {"inline_string": ENVOYS_OWN_TEXT}},
     }
     refusals = [mapper for refusal in REFUSALS for mapper in refusal.mappers()]
     return {
-        "mappers": [healthy, *refusals, any_other_to_grpc],
+        "mappers": [healthy, page, *refusals, any_other_to_grpc],
         "body_format": {"json_format": ANY_OTHER.status(), "content_type": JSON_TYPE},
     }
 
