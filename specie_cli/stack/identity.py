@@ -10,9 +10,7 @@ from specie_cli.stack.tls import TlsToIssuer
 
 JWKS_CLUSTER = "issuer"
 CLOCK_SKEW_SECONDS = 5
-# A key that the issuer withdraws is refused after so long; one that it adds is known. Publish a key before signing.
-JWKS_REFRESH_SECONDS = 60
-JWKS_RETRY_SECONDS = 5
+JWKS_RETRY_SECONDS = 1
 JWKS_TIMEOUT_SECONDS = 2
 TOKENS_REMEMBERED = 10_000  # a worker of Envoy, at less than 2 KiB each
 TOKEN_BYTES_MAX = 4096
@@ -31,6 +29,8 @@ class Identity:
     jwks: str
     audience: str = "specie"
     max_lifetime_seconds: int = 86_400
+    refresh_seconds: int = 60
+    """Of a URL: after so long a key that was withdrawn is good no more, and a new one is known."""
 
     def provider(self) -> dict[str, object]:
         """Raises UnusableKeysError and OSError for a file that is no good."""
@@ -56,10 +56,10 @@ class Identity:
         return provider | {
             "remote_jwks": {
                 "http_uri": {"uri": self.jwks, "cluster": JWKS_CLUSTER, "timeout": f"{JWKS_TIMEOUT_SECONDS}s"},
-                "cache_duration": f"{JWKS_REFRESH_SECONDS}s",
+                "cache_duration": f"{self.refresh_seconds}s",
                 # Before the first call, and then in the background: no call waits for the issuer.
                 "async_fetch": {"failed_refetch_duration": f"{JWKS_RETRY_SECONDS}s"},
-                "retry_policy": {"num_retries": 2},
+                "retry_policy": {"num_retries": 2, "retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"}},
             }
         }
 
