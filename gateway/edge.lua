@@ -95,6 +95,28 @@ local function give_reason(handle)
   end
 end
 
+-- Server-sent events as the transcoder writes them: lines "data: " and JSON, each with a blank line behind it. The cursor,
+-- which is the last field, becomes the event's id: a browser that comes back sends it as Last-Event-ID. A chunk may hold
+-- several events, or a part of one, which waits for the rest.
+local function give_ids(handle)
+  local rest = ""
+  for chunk in handle:bodyChunks() do
+    local length = chunk:length()
+    local text = length == 0 and rest or rest .. chunk:getBytes(0, length)
+    local whole, from = {}, 1
+    local blank = text:find("\n\n", from, true)
+    while blank do
+      local event = text:sub(from, blank + 1)
+      local cursor = event:match('"cursor":"([%w_-]+)"}\n\n$')
+      whole[#whole + 1] = cursor and "id: " .. cursor .. "\n" .. event or event
+      from = blank + 2
+      blank = text:find("\n\n", from, true)
+    end
+    rest = text:sub(from)
+    chunk:setBytes(table.concat(whole))
+  end
+end
+
 -- What HTTP's own clients look for. A service that has enough to do says RESOURCE_EXHAUSTED with RetryInfo, which is 429
 -- here; one that does not believe a token says UNAUTHENTICATED, which is 401 (RFC 9110 wants a challenge with it).
 function envoy_on_response(handle)
@@ -106,5 +128,7 @@ function envoy_on_response(handle)
     headers:add("www-authenticate", 'Bearer realm="specie", error="invalid_token"')
   elseif status == "504" then
     give_reason(handle)
+  elseif headers:get("content-type") == "text/event-stream" then
+    give_ids(handle)
   end
 end

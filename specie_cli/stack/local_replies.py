@@ -34,19 +34,28 @@ class Refusal:
         shared: dict[str, object] = {"headers_to_add": self.headers()}
         if self.answer is not None:
             shared["status_code"] = self.answer
-        text = {"text_format_source": {"inline_string": self.message}}
         json = {"json_format": self.status(), "content_type": JSON_TYPE}
         return [
-            {"filter": all_of(*fits, *IS_GRPC), "body_format_override": text, **shared},
+            {"filter": all_of(*fits, *IS_GRPC), **shared, **self.to_grpc()},
             {"filter": all_of(*fits), "body_format_override": json, **shared},
         ]
+
+    def to_grpc(self) -> dict[str, object]:
+        """For gRPC-Web Envoy makes the code of the HTTP status, and of these two it makes UNAVAILABLE. What has a code
+        and no body it leaves as it is."""
+        if self.code not in (RESOURCE_EXHAUSTED, DEADLINE_EXCEEDED):
+            return {"body_format_override": {"text_format_source": {"inline_string": self.message}}}
+        whole = {"grpc-status": str(self.code), "grpc-message": self.message}
+        return {
+            "body_format_override": {"text_format_source": {"inline_string": ""}},
+            "headers_to_add": self.headers() + added(whole),
+        }
 
     def headers(self) -> list[dict[str, object]]:
         headers = {"retry-after": "1"} if self.retry_after_1s else {}
         if self.challenge is not None:
             headers["www-authenticate"] = self.challenge
-        how = "OVERWRITE_IF_EXISTS_OR_ADD"
-        return [{"header": {"key": key, "value": value}, "append_action": how} for key, value in headers.items()]
+        return added(headers)
 
     def status(self) -> dict[str, object]:
         info: dict[str, object] = {"@type": ERROR_INFO, "reason": self.reason, "domain": "specie"}
@@ -91,6 +100,7 @@ TOKEN_REFUSALS = (
         retry_after_1s=True,
         cause="response.code_details == 'jwt_authn_access_denied{Jwks_remote_fetch_is_failed}'",
         answer=503,
+        challenge=REALM,
     ),
     token_refused(401, "Jwt_is_expired", "the token has expired"),
     token_refused(401, "Jwt_not_yet_valid", "the token is not valid yet"),
@@ -158,6 +168,11 @@ def local_reply_config() -> dict[str, object]:
         "mappers": [healthy, page, *refusals, any_other_to_grpc],
         "body_format": {"json_format": ANY_OTHER.status(), "content_type": JSON_TYPE},
     }
+
+
+def added(headers: dict[str, str]) -> list[dict[str, object]]:
+    how = "OVERWRITE_IF_EXISTS_OR_ADD"
+    return [{"header": {"key": key, "value": value}, "append_action": how} for key, value in headers.items()]
 
 
 def status_is(http: int) -> dict[str, object]:
