@@ -43,14 +43,15 @@ class HealthServicer(health_aio.HealthServicer):
         assert task is not None, "a coroutine runs in a task"  # noqa: S101 - for the type checker
         self._watching.add(task)
         try:
-            await super().Watch(request, context)
+            if not self._ended:
+                await super().Watch(request, context)
         except asyncio.CancelledError:
             # More than our own cancellation is the caller's, who has gone.
             if not self._ended or task.uncancel() > 0:
                 raise
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the service is stopping")
         finally:
             self._watching.discard(task)
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "the service is stopping")
 
     def end_watches(self) -> None:
         self._ended = True

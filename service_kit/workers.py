@@ -115,11 +115,15 @@ class Supervisor:
                 self._workers[index] = self._start(index)
 
     def _roll(self) -> Generator[int, None, None]:
-        """Restarts one after another, each when all others are ready. Yields, again and again, which one is leaving."""
+        """Restarts one after another, each when all others are ready and have been for as long as balancers may take to
+        see it. Yields, again and again, which one is leaving."""
         log.info("roll_begun")
         for index in range(len(self._workers)):
             if not (yield from self._all_ready()):
                 return
+            seen = time.monotonic() + self._settings.shutdown_notice_seconds * (index > 0)
+            while time.monotonic() < seen:
+                yield NOBODY
             self._workers[index].terminate()
             while self._workers[index].exit_code() is None:
                 yield index
