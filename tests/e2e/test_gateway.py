@@ -2,18 +2,22 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
-from specie.transaction.v1 import AccountServiceStub, GetAccountsRequest
-from specie.wallet.v1 import GetWalletRequest, ListWalletsRequest, WalletServiceStub
+import yaml
+from specie.wallet.v1 import GetWalletRequest, WalletServiceStub
 
-from tests.kit.stack import Answer, Stack, running_stack
+from specie_cli.stack.subject_limits import USUAL, Allowance
+from tests.kit.stack import PLENTY, Answer, Stack
+from tests.kit.tokens import bearer
 
 MIB = 1024 * 1024
 TRANSFER = "/v1/transfers"
 NO_UUID = "00000000-0000-0000-0000-000000000000"
 SOME_TRANSACTION, SOME_HOLD = f"transactions/{NO_UUID}", f"holds/{NO_UUID}"
+ACCOUNTS = "/specie.transaction.v1.AccountService/GetAccounts"
 HEALTH = "/grpc.health.v1.Health/Check"
 REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 
@@ -160,32 +164,6 @@ def test_an_underscore_in_a_header_is_refused(stack: Stack) -> None:
     assert error_of(answer) == (400, 3, "MALFORMED_REQUEST")
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("POST", "/v1/wallets?walletId=origin-1"),
-        ("POST", TRANSFER),
-        ("PATCH", "/v1/wallets/a?updateMask=owner"),
-        ("DELETE", "/v1/wallets/a"),
-    ],
-)
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:1", ""])
-def test_a_web_page_of_another_origin_changes_nothing(stack: Stack, method: str, path: str, origin: str) -> None:
-    """Browsers ask no leave for text/plain, and the transcoder reads whatever comes as JSON."""
-    headers = {"origin": origin, "content-type": "text/plain"}
-    refused = stack.call(method, path, raw=b'{"currencyCode": "EUR"}', headers=headers)
-    assert error_of(refused) == (403, 7, "PERMISSION_DENIED")
-    assert "origin" in refused.body["message"]
-
-
-def test_pages_of_the_same_origin_and_reads_are_answered(stack: Stack) -> None:
-    assert error_of(stack.call("GET", "/v1/wallets/origin-2", headers={"origin": "https://any.example"}))[0] == 404
-    created = stack.call(
-        "POST", "/v1/wallets?walletId=origin-2", {"currencyCode": "EUR"}, headers={"origin": stack.gateway}
-    )
-    assert created.body["wallet"]["name"] == "wallets/origin-2"
-
-
 def test_query_parameters_bind(stack: Stack) -> None:
     stack.call("POST", "/v1/wallets?walletId=query-1", {"currencyCode": "EUR", "owner": "q"})
     listed = stack.call("GET", "/v1/wallets?owner=q&state=WALLET_STATE_ACTIVE&pageSize=1").body["wallets"]
@@ -217,41 +195,37 @@ def channel(stack: Stack) -> Iterator[grpc.Channel]:
         yield channel
 
 
-def code_of(call: object, *arguments: object) -> grpc.StatusCode:
-    assert callable(call)
+def code_of(channel: grpc.Channel, method: str, token: str) -> grpc.StatusCode:
+    call: Any = channel.unary_unary(method)
+    code: grpc.StatusCode = call.future(b"", timeout=10, metadata=[bearer(token)]).code()
+    return code
+
+
+@pytest.mark.parametrize("method", [ACCOUNTS, HEALTH, REFLECTION, "/specie.wallet.v1.WalletService/Explode"])
+def test_internal_services_are_out_of_reach(stack: Stack, channel: grpc.Channel, method: str) -> None:
+    """Of anybody: the usual token is of an administrator and a service."""
+    assert code_of(channel, method, stack.token) is grpc.StatusCode.UNIMPLEMENTED
+    assert code_of(channel, method, "") is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_a_grpc_error_carries_its_details(stack: Stack, channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError) as refused:
-        call(*arguments, timeout=10)
-    assert isinstance(refused.value, grpc.Call)
-    return refused.value.code()
-
-
-def test_internal_services_are_out_of_reach(channel: grpc.Channel) -> None:
-    unimplemented = grpc.StatusCode.UNIMPLEMENTED
-    assert code_of(AccountServiceStub(channel).GetAccounts, GetAccountsRequest()) is unimplemented
-    assert code_of(channel.unary_unary(HEALTH), b"") is unimplemented
-    assert code_of(channel.unary_unary(REFLECTION), b"") is unimplemented
-    assert code_of(channel.unary_unary("/specie.wallet.v1.WalletService/Explode"), b"") is unimplemented
-
-
-def test_a_grpc_error_carries_its_details(channel: grpc.Channel) -> None:
-    with pytest.raises(grpc.RpcError) as refused:
-        WalletServiceStub(channel).GetWallet(GetWalletRequest(name="wallets/nobody"))
+        stack.authorised(WalletServiceStub(channel)).GetWallet(GetWalletRequest(name="wallets/nobody"))
     assert isinstance(refused.value, grpc.Call)
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
     assert "grpc-status-details-bin" in dict(refused.value.trailing_metadata() or ())
 
 
-def test_above_the_limit_of_a_client_is_429() -> None:
-    with running_stack(["--ephemeral", "--calls-per-second-per-client", "1"]) as limited:
-        answers = [limited.call("GET", "/v1/wallets") for _ in range(12)]
-        refused = next(a for a in answers if a.status != 200)
-        assert error_of(refused) == (429, 8, "RATE_LIMITED")
-        assert refused.headers["retry-after"] == "1"
-        assert refused.headers["x-ratelimit-limit"] == "1"
-        assert refused.body["details"][1]["retryDelay"] == "1s"
-        # Whoever watches the gateway is not held back, nor holds anybody back.
-        assert {limited.call("GET", "/healthz").status for _ in range(12)} == {200}
-        with grpc.insecure_channel(limited.grpc) as channel:
-            list_wallets = WalletServiceStub(channel).ListWallets
-            calls = [list_wallets.future(ListWalletsRequest(), timeout=10) for _ in range(12)]
-            assert {call.code() for call in calls} >= {grpc.StatusCode.RESOURCE_EXHAUSTED}
+def test_envoys_admin_page_is_on_loopback_and_it_started_without_a_warning(stack: Stack) -> None:
+    """Such as that connections have no limit."""
+    admin = yaml.safe_load((stack.data_dir / "envoy.yaml").read_text())["admin"]
+    assert admin["address"]["socket_address"]["address"] == "127.0.0.1"
+    log = (stack.data_dir / "logs" / "envoy.log").read_text()
+    assert not re.search(r"\[(warning|error|critical)\]", log)
+
+
+def test_the_usual_limits_are_everybodys_but_of_those_who_are_named(stack: Stack) -> None:
+    named = stack.call("GET", "/v1/wallets")
+    assert named.headers["x-ratelimit-limit"] == str(Allowance.parse(PLENTY.removeprefix("local=")).reads)
+    usual = stack.call("GET", "/v1/wallets", token=stack.mint("somebody"))
+    assert usual.headers["x-ratelimit-limit"] == str(USUAL.reads)

@@ -185,6 +185,21 @@ def test_a_subject_has_a_bucket_for_each_class(
     assert of_name(answers[0][1], "x-ratelimit-limit") == [str(let_through)]
 
 
+def test_a_client_address_has_a_limit_too_and_needs_no_token_for_it(service: StandIn, tmp_path: Path) -> None:
+    config = replace(gateway_config(service.address, service.address), calls_per_second_per_client=2)
+    with running_gateway(config, tmp_path, ("fill_interval: 1s", "fill_interval: 3600s")) as gateway:
+        # Whoever watches the gateway is not held back, nor holds anybody back.
+        ready(gateway)
+        answers = [call(gateway, "GET", "/v1/wallets", "") for _ in range(4)]
+        assert [status for status, _, _ in answers] == [401, 401, 429, 429]
+        _, headers, body = answers[-1]
+        assert (body["code"], body["details"][0]["reason"]) == (8, "RATE_LIMITED")
+        assert of_name(headers, "retry-after") == ["1"]
+        assert of_name(headers, "x-ratelimit-limit") == ["2"]
+        assert grpc_call(gateway, LIST, token())[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert call(gateway, "GET", "/healthz", "")[0] == 200
+
+
 def test_grpc_callers_are_told_resource_exhausted(one: Gateway) -> None:
     codes = [grpc_call(one, LIST, token("carol"))[0] for _ in range(5)]
     assert codes == [grpc.StatusCode.OK] * 3 + [grpc.StatusCode.RESOURCE_EXHAUSTED] * 2
