@@ -22,8 +22,8 @@ from tests.kit.stack import Stack, running_stack
 from tests.kit.stalls import children, part
 from tests.kit.till import usd
 
-NOTICE = {f"SPECIE_{service}_SHUTDOWN_NOTICE_SECONDS": "2.5" for service in ("WALLET", "TRANSACTION")}
-"""`specie up` leaves it out. The gateway takes two seconds to notice."""
+NOTICE = {f"SPECIE_{service}_SHUTDOWN_NOTICE_SECONDS": "1.5" for service in ("WALLET", "TRANSACTION")}
+"""`specie up` leaves it out. The gateway takes a second to notice."""
 SETTLE_SECONDS = 1.5
 """After a restart, before the next: all callers have connected again."""
 CALLERS = 2
