@@ -17,7 +17,8 @@ from service_kit.caller import ANONYMOUS, Caller
 @dataclass(slots=True)
 class Call:
     """`method` is the full name `/package.Service/Method`; `raw` is the request as it came, `request` the message it
-    is; `deadline` is in seconds of time.monotonic(); `streams` says that the answer is a stream."""
+    is; `deadline` is in seconds of time.monotonic(); `streams` says that the answer is a stream;
+    `caller_until` is when the caller's token expires, in seconds since 1970 (None: it has none)."""
 
     method: str
     raw: bytes
@@ -26,6 +27,7 @@ class Call:
     metadata: Mapping[str, str]
     streams: bool = False
     caller: Caller = ANONYMOUS
+    caller_until: float | None = None
     trace_id: str = ""
     deadline: float = float("inf")
     code: str = "OK"

@@ -9,7 +9,7 @@ from __future__ import annotations  # grpc's types are generic for type checkers
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from time import monotonic
+from time import monotonic, time
 from typing import Any, Final
 
 import grpc
@@ -26,7 +26,7 @@ from service_kit.call import Call, enter_call
 from service_kit.caller import access_of, scope_name
 from service_kit.status import CODES, Refusal, Violation, internal, invalid_fields, late, to_status
 from service_kit.streams import Streams
-from service_kit.tokens import Tokens
+from service_kit.tokens import Tokens, expired
 
 Answer = Message | None
 """None: the answers were sent one by one, as a stream."""
@@ -134,7 +134,7 @@ def authenticating(tokens: Tokens) -> Stage:
 
     async def authenticate(call: Call, proceed: Next) -> Answer:
         if not access_of(call.method).anybody:
-            call.caller = await tokens.caller(call.metadata.get(AUTHORIZATION, ""))
+            call.caller, call.caller_until = await tokens.verified(call.metadata.get(AUTHORIZATION, ""))
         return await proceed(call)
 
     return authenticate
@@ -267,7 +267,15 @@ class ChainInterceptor(grpc.aio.ServerInterceptor):
 
         async def handle(call: Call) -> Answer:
             enter_call(call)
-            await self.streams.send(behaviour(call.request, call.context), call.context.write)
+            # A token that was good when the stream began does not keep it open for ever.
+            left = None if call.caller_until is None else call.caller_until - time()
+            try:
+                async with asyncio.timeout(left) as valid:
+                    await self.streams.send(behaviour(call.request, call.context), call.context.write)
+            except TimeoutError:
+                if valid.expired():
+                    raise expired() from None
+                raise
             return None
 
         composed = self._compose(handle)

@@ -19,14 +19,14 @@ KNOWN_MAX: Final = 10_000
 """Tokens that were verified and have not expired, some 200 bytes each."""
 SUBJECT_LENGTH_MAX: Final = 128
 """As a wallet's owner."""
-OUR_OWN_PREFIX: Final = "system/"
-"""What the services call themselves where nobody calls."""
+OUR_OWN: Final = "system"
+"""Whose accounts of the house are, and with a slash behind it what services call themselves where nobody calls."""
 REQUIRED: Final = ("iss", "aud", "sub", "exp", "iat")
 SCHEME: Final = "bearer"
 
 
 class Verified(NamedTuple):
-    """Until when, in seconds since 1970."""
+    """Who it is, and until when, in seconds since 1970."""
 
     caller: Caller
     until: float
@@ -43,7 +43,7 @@ class Tokens:
         self._known: OrderedDict[bytes, Verified] = OrderedDict()
         self._known_by = keys.generation
 
-    async def caller(self, authorization: str) -> Caller:
+    async def verified(self, authorization: str) -> Verified:
         """Whom a header `authorization: Bearer ...` is from. A token is verified once and then known by its hash until
         it expires or the keys change.
 
@@ -59,12 +59,12 @@ class Tokens:
         known = self._known.get(digest)
         if known is not None and time() < known.until:
             self._known.move_to_end(digest)
-            return known.caller
+            return known
         verified = await self._verify(token)
         self._known[digest] = verified
         if len(self._known) > KNOWN_MAX:
             self._known.popitem(last=False)
-        return verified.caller
+        return verified
 
     async def _verify(self, token: str) -> Verified:
         try:
@@ -109,8 +109,8 @@ def _caller(claims: dict[str, Any]) -> Caller:
     subject, scope = claims["sub"], claims.get("scope", "")
     if not isinstance(subject, str) or not (0 < len(subject) <= SUBJECT_LENGTH_MAX and subject.isprintable()):
         raise _refused("SUBJECT", f"the token's subject must have 1 to {SUBJECT_LENGTH_MAX} printable characters")
-    if subject.startswith(OUR_OWN_PREFIX):
-        raise _refused("SUBJECT", f"the token's subject must not begin with {OUR_OWN_PREFIX}")
+    if subject == OUR_OWN or subject.startswith(f"{OUR_OWN}/"):
+        raise _refused("SUBJECT", f"the token's subject must not be {OUR_OWN}, nor begin with {OUR_OWN}/")
     if not isinstance(scope, str):
         raise _refused("SCOPE", "the token's scope must be one text, its parts separated by spaces")
     return Caller(subject, frozenset(scope.split()))
@@ -120,7 +120,7 @@ def _named(error: jwt.PyJWTError) -> Refusal:
     """Nothing of the token itself is told: a log may keep it."""
     match error:
         case jwt.ExpiredSignatureError():
-            return _refused("EXPIRED", "the token has expired; get a new one")
+            return expired()
         case jwt.ImmatureSignatureError() | jwt.InvalidIssuedAtError():
             return _refused("NOT_YET_VALID", "the token is not valid yet")
         case jwt.InvalidAudienceError():
@@ -130,6 +130,11 @@ def _named(error: jwt.PyJWTError) -> Refusal:
         case jwt.MissingRequiredClaimError():
             return _refused("CLAIM", f"the token has no claim {error.claim}")
     return _refused("MALFORMED", "the token is not a signed JSON Web Token with the claims that it needs")
+
+
+def expired() -> Refusal:
+    """As of one that was valid when the call began."""
+    return _refused("EXPIRED", "the token has expired; get a new one")
 
 
 def _refused(cause: str, text: str) -> Refusal:

@@ -81,8 +81,8 @@ class Accounts(Protocol):
     async def open(self, account: Account) -> Account:
         """Stores it unless there is one of this name; the one that is there."""
 
-    async def get(self, names: Sequence[str]) -> list[Account]:
-        """Those that exist, in no particular order."""
+    async def get(self, names: Sequence[str], bound_to: str = "") -> list[Account]:
+        """Those that exist and are of this owner (empty: of anybody), in no particular order."""
 
     async def change(self, name: str, rule: Callable[[Account], Change]) -> Account | Failure | None:
         """Applies the rule under the account's row lock and stores what it gives. None: there is no such account."""
@@ -92,7 +92,8 @@ class Accounts(Protocol):
 class TransactionFilter:
     """Which transactions to list; None and empty: any. The time range is [start, end) of their decide time.
 
-    `account`: those that name it, in whatever part. `label`: a key and a value.
+    `account`: those that name it, in whatever part. `label`: a key and a value. `shown_to`: only what the owner of the
+    account sees, this principal (domain.visibility.shows).
     """
 
     account: str = ""
@@ -102,6 +103,7 @@ class TransactionFilter:
     end: datetime | None = None
     external_reference: str = ""
     label: tuple[str, str] | None = None
+    shown_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +136,8 @@ Position = list[Any]
 class LedgerReader(Protocol):
     """What was posted and what was not."""
 
-    async def transaction(self, transaction_id: str) -> Transaction | None:
-        """One transaction."""
+    async def transaction(self, transaction_id: str, bound_to: str = "") -> Transaction | None:
+        """One transaction. With an owner: if he has asked for it, or one of his accounts shows it."""
 
     async def known(self, ids: Collection[str]) -> set[str]:
         """Those that are ids of transactions."""
@@ -169,8 +171,8 @@ class HoldFilter:
 class HoldReader(Protocol):
     """What is reserved, and was."""
 
-    async def hold(self, hold_id: str) -> Hold | None:
-        """One hold."""
+    async def hold(self, hold_id: str, bound_to: str = "") -> Hold | None:
+        """One hold. With an owner: if its source or its destination is his."""
 
     async def holds(
         self, account: str, state: HoldState | None, after: Position | None, limit: int

@@ -16,6 +16,7 @@ import structlog
 from prometheus_client import Gauge
 
 from transaction_service.domain.movement import Transaction, accounts_of
+from transaction_service.domain.visibility import shows
 from transaction_service.ports import Feed, Mark, Stretch
 
 log = structlog.stdlib.get_logger()
@@ -59,9 +60,10 @@ class Tail:
         self._trouble: Exception | None = None
         self._news = asyncio.Event()
 
-    async def watch(self, account: str, after: Mark | None) -> AsyncGenerator[News, None]:
-        """What is committed behind a mark (None: from now on) and names this account (empty: any). The first has no
-        transaction, nor has one every 15 seconds while there is none.
+    async def watch(self, account: str, after: Mark | None, shown_to: str = "") -> AsyncGenerator[News, None]:
+        """What is committed behind a mark (None: from now on) and names this account (empty: any). `shown_to`: only
+        what the owner of the account sees, this principal. The first has no transaction, nor has one every 15 seconds
+        while there is none.
 
         Raises TooManyWatchers, and what the feed raises: at once to who is behind, to who is at the end when it has
         lasted until the next heartbeat.
@@ -76,7 +78,7 @@ class Tail:
             while True:
                 stretch = await self._next(account, mark, silent_until)
                 for place, transaction in stretch.committed:
-                    if place > mark and (not account or account in accounts_of(transaction.movement)):
+                    if place > mark and _concerns(transaction, account, shown_to):
                         yield place, transaction
                         silent_until = monotonic() + self._heartbeat_seconds
                 mark = max(mark, stretch.until)
@@ -140,3 +142,9 @@ class Tail:
         else:
             self._latest = latest._replace(until=stretch.until)
         return stretch.complete
+
+
+def _concerns(transaction: Transaction, account: str, shown_to: str) -> bool:
+    if account and account not in accounts_of(transaction.movement):
+        return False
+    return not shown_to or shows(transaction, account, shown_to)

@@ -70,8 +70,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.acknowledged: dict[str, str] = {}
         lock = ledger.store.lock
 
-        def timed(wanted: Wanted, *, patient: bool) -> Locked:
-            locked = lock(wanted, patient=patient)
+        def timed(wanted: Wanted, *, patient: bool, seconds_left: float = PATIENCE_SECONDS) -> Locked:
+            locked = lock(wanted, patient=patient, seconds_left=seconds_left)
             self.model.now = locked.now
             return locked
 

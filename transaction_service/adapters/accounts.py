@@ -31,8 +31,10 @@ class SqlAccounts:
 
         return await self._database.run(work)
 
-    async def get(self, names: Sequence[str]) -> list[Account]:
+    async def get(self, names: Sequence[str], bound_to: str = "") -> list[Account]:
         wanted = select(*_COLUMNS).where(tables.account.c.id.in_([account_id(name) for name in names]))
+        if bound_to:
+            wanted = wanted.where(tables.account.c.owner == bound_to)
         return await self._database.run(lambda connection: [to_account(row) for row in connection.execute(wanted)])
 
     async def change(self, name: str, rule: Callable[[Account], Change]) -> Account | Failure | None:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, Select, select
 
 from service_kit.database import Database
 from transaction_service.adapters import columns
-from transaction_service.adapters.conditions import any_of
+from transaction_service.adapters.conditions import any_of, owned
 from transaction_service.adapters.rows import to_hold
 from transaction_service.adapters.tables import hold
 from transaction_service.adapters.walk import Page, page
@@ -26,12 +26,19 @@ class SqlHoldReader:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def hold(self, hold_id: str) -> Hold | None:
+    async def hold(self, hold_id: str, bound_to: str = "") -> Hold | None:
         wanted = select(*columns.HOLD).where(hold.c.id == hold_id)
 
-        def work(connection: Connection) -> Hold | None:
-            row = connection.execute(wanted).one_or_none()
+        def one(connection: Connection, query: Select[Any]) -> Hold | None:
+            row = connection.execute(query).one_or_none()
             return None if row is None else to_hold(row)
+
+        def work(connection: Connection) -> Hold | None:
+            found = one(connection, wanted)
+            if found is None or not bound_to:
+                return found
+            # The ids of its accounts come of their names, which never change.
+            return one(connection, wanted.where(owned([found.source, found.destination], bound_to)))
 
         return await self._database.run(work)
 

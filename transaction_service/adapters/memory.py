@@ -32,6 +32,10 @@ class Memory:
     committed: list[Transaction] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def owned(self, names: Collection[str], owner: str) -> list[str]:
+        """Those of these accounts that are his."""
+        return [name for name in names if name in self.accounts and self.accounts[name].owner == owner]
+
 
 class MemoryPostingStore:
     """Fills transaction_service.ports.PostingStore."""
@@ -95,9 +99,10 @@ class MemoryAccounts:
         with self._memory.lock:
             return copy(self._memory.accounts.setdefault(account.name, account))
 
-    async def get(self, names: Sequence[str]) -> list[Account]:
+    async def get(self, names: Sequence[str], bound_to: str = "") -> list[Account]:
         with self._memory.lock:
-            return [copy(self._memory.accounts[name]) for name in set(names) if name in self._memory.accounts]
+            found = [copy(self._memory.accounts[name]) for name in set(names) if name in self._memory.accounts]
+        return [account for account in found if bound_to in {"", account.owner}]
 
     async def change(self, name: str, rule: Callable[[Account], Change]) -> Account | Failure | None:
         with self._memory.lock:

@@ -8,6 +8,7 @@ from transaction_service.adapters.memory import Memory
 from transaction_service.domain.account import Account
 from transaction_service.domain.hold import Hold, HoldState
 from transaction_service.domain.movement import Transaction, accounts_of
+from transaction_service.domain.visibility import shows
 from transaction_service.ports import (
     EntryFilter,
     HoldFilter,
@@ -28,8 +29,12 @@ class MemoryLedgerReader:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
 
-    async def transaction(self, transaction_id: str) -> Transaction | None:
-        return self._memory.transactions.get(transaction_id)
+    async def transaction(self, transaction_id: str, bound_to: str = "") -> Transaction | None:
+        found = self._memory.transactions.get(transaction_id)
+        if found is None or not bound_to or found.movement.principal == bound_to:
+            return found
+        own = self._memory.owned(accounts_of(found.movement), bound_to)
+        return found if any(shows(found, wallet, bound_to) for wallet in own) else None
 
     async def known(self, ids: Collection[str]) -> set[str]:
         return {id_ for id_ in ids if id_ in self._memory.transactions}
@@ -67,8 +72,11 @@ class MemoryHoldReader:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
 
-    async def hold(self, hold_id: str) -> Hold | None:
-        return self._memory.holds.get(hold_id)
+    async def hold(self, hold_id: str, bound_to: str = "") -> Hold | None:
+        found = self._memory.holds.get(hold_id)
+        if found is None or not bound_to or self._memory.owned({found.source, found.destination}, bound_to):
+            return found
+        return None
 
     async def holds(
         self, account: str, state: HoldState | None, after: Position | None, limit: int
@@ -140,6 +148,7 @@ def _matches(transaction: Transaction, wanted: TransactionFilter) -> bool:
     movement = transaction.movement
     return (
         (not wanted.account or wanted.account in accounts_of(movement))
+        and (not wanted.shown_to or shows(transaction, wanted.account, wanted.shown_to))
         and wanted.state in (None, transaction.state)
         and wanted.kind in (None, movement.kind)
         and wanted.external_reference in ("", movement.external_reference)

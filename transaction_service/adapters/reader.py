@@ -6,14 +6,14 @@ What has no entries (failed, pending, holds) is found through `listing`, and so 
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, Select, select
 
 from service_kit.database import Database
 from service_kit.pages import refused
 from transaction_service.adapters import columns
-from transaction_service.adapters.conditions import any_of, names
+from transaction_service.adapters.conditions import any_of, names, seen_by, shows
 from transaction_service.adapters.history import balance_at, seq_before
 from transaction_service.adapters.rows import to_transaction
 from transaction_service.adapters.tables import entry, listing, transaction
@@ -21,7 +21,14 @@ from transaction_service.adapters.walk import Page, Walk, page
 from transaction_service.adapters.walks import EntryWalk, TimeWalk, seq_of
 from transaction_service.domain.account import Account
 from transaction_service.domain.identity import account_id, label_id
-from transaction_service.domain.movement import WITHOUT_ENTRIES, Entry, Transaction, TransactionKind, TransactionState
+from transaction_service.domain.movement import (
+    WITHOUT_ENTRIES,
+    Entry,
+    Transaction,
+    TransactionKind,
+    TransactionState,
+    accounts_of,
+)
 from transaction_service.ports import EntryFilter, Line, PastBalance, Position, TransactionFilter
 
 LISTED_THOUGH_POSTED: Final = WITHOUT_ENTRIES | {TransactionKind.REVERSAL}
@@ -34,12 +41,20 @@ class SqlLedgerReader:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def transaction(self, transaction_id: str) -> Transaction | None:
+    async def transaction(self, transaction_id: str, bound_to: str = "") -> Transaction | None:
         wanted = select(*columns.TRANSACTION).where(transaction.c.id == transaction_id)
 
-        def work(connection: Connection) -> Transaction | None:
-            row = connection.execute(wanted).one_or_none()
+        def one(connection: Connection, query: Select[Any]) -> Transaction | None:
+            row = connection.execute(query).one_or_none()
             return None if row is None else to_transaction(row)
+
+        def work(connection: Connection) -> Transaction | None:
+            found = one(connection, wanted)
+            if found is None or not bound_to:
+                return found
+            # The ids of the accounts that it names come of their names; which these are never changes.
+            movement = found.movement
+            return one(connection, wanted.where(seen_by(bound_to, movement.source, accounts_of(movement))))
 
         return await self._database.run(work)
 
@@ -130,6 +145,8 @@ def _conditions(wanted: TransactionFilter) -> list[ColumnElement[bool]]:
         conditions.append(transaction.c.kind == wanted.kind.value)
     if wanted.account and wanted.external_reference:
         conditions.append(names(wanted.account))
+    if wanted.shown_to:
+        conditions.append(shows(wanted.account, wanted.shown_to))
     if wanted.label is not None:
         key, value = wanted.label
         conditions.append(transaction.c.labels.contains({key: value}))

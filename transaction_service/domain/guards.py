@@ -18,8 +18,9 @@ from transaction_service.domain.account import (
 )
 from transaction_service.domain.book import Book
 from transaction_service.domain.failure import Failure, Reason
-from transaction_service.domain.movement import Movement
+from transaction_service.domain.movement import Movement, postings_of
 from transaction_service.domain.terms import PLAIN, Posting
+from transaction_service.domain.visibility import is_foreign
 
 PRECEDENCE: Final = {reason: place for place, reason in enumerate(Reason)}
 Net = Mapping[str, int]
@@ -35,10 +36,11 @@ def net_of(postings: Sequence[Posting]) -> Net:
 
 
 def obstacle(
-    book: Book, movement: Movement, postings: Sequence[Posting], net: Net, *, limited: bool = True
+    book: Book, movement: Movement, postings: Sequence[Posting], net: Net, bound_to: str, *, limited: bool = True
 ) -> Failure | None:
-    """The first reason against them, debits before credits. `limited`: the limits of those who pay bind."""
-    failure = _standing(book, movement, postings)
+    """The first reason against them, debits before credits. `bound_to`: the owner to whose wallets the caller is bound;
+    empty: to nobody's. `limited`: the limits of those who pay bind."""
+    failure = missing(book, movement, postings, bound_to) or _standing(book, movement, postings)
     if failure is not None:
         return failure
     accounts, terms = book.accounts, movement.terms
@@ -57,13 +59,26 @@ def obstacle(
     return _unaffordable(book, movement, net) or _overflow(book, postings, net)
 
 
-def _standing(book: Book, movement: Movement, postings: Sequence[Posting]) -> Failure | None:
-    """Whether the accounts are there, of the right kind and currency, and may pay and be paid."""
-    accounts = book.accounts
+def missing(book: Book, movement: Movement, postings: Sequence[Posting], bound_to: str) -> Failure | None:
+    """The first account that is not there, for this caller."""
     for name, amount, _ in postings:
-        if name not in accounts:
+        account = book.accounts.get(name)
+        if account is None or (bound_to and is_foreign(account, amount, movement.kind, bound_to)):
             reason = Reason.SOURCE_NOT_FOUND if amount < 0 else Reason.DESTINATION_NOT_FOUND
             return Failure(reason, {"wallet": name})
+    return None
+
+
+def not_its_own(book: Book, movement: Movement, bound_to: str) -> Failure | None:
+    """The first debit of an account that is not there for a caller who is bound; of who is not, nothing is asked."""
+    if not bound_to:
+        return None
+    return missing(book, movement, [posting for posting in postings_of(movement) if posting.amount < 0], bound_to)
+
+
+def _standing(book: Book, movement: Movement, postings: Sequence[Posting]) -> Failure | None:
+    """Whether the accounts are of the right kind and currency, and may pay and be paid."""
+    accounts = book.accounts
     if movement.provider and accounts[movement.provider].kind is not AccountKind.PROVIDER:
         return Failure(Reason.NOT_A_PROVIDER, {"wallet": movement.provider})
     for name, _, currency in postings:

@@ -10,7 +10,7 @@ from typing import assert_never
 from transaction_service.domain.account import INT64_MAX
 from transaction_service.domain.book import Book, Savepoint
 from transaction_service.domain.failure import Failure, InvariantViolation, Reason
-from transaction_service.domain.guards import net_of, obstacle, use_limits
+from transaction_service.domain.guards import net_of, not_its_own, obstacle, use_limits
 from transaction_service.domain.hold import TTL_DEFAULT, Hold, HoldState
 from transaction_service.domain.movement import (
     Answer,
@@ -39,9 +39,9 @@ def decide_work(book: Book, work: Work) -> list[Answer]:
     """An answer for each of its movements."""
     match work.manner:
         case Manner.EACH:
-            return [decide(book, movement) for movement in work.movements]
+            return [decide(book, movement, work.bound_to) for movement in work.movements]
         case Manner.ATOMIC:
-            return _all_or_none(book, work.movements)
+            return _all_or_none(book, work.movements, work.bound_to)
         case Manner.DUE:
             return [_settle(book, movement) for movement in work.movements]
         case Manner.CANCEL:
@@ -50,21 +50,24 @@ def decide_work(book: Book, work: Work) -> list[Answer]:
             assert_never(work.manner)
 
 
-def decide(book: Book, movement: Movement) -> Answer:
-    """The answer to one command. Commands that the ledger's state refuses are recorded as FAILED."""
+def decide(book: Book, movement: Movement, bound_to: str = "") -> Answer:
+    """The answer to one command. Commands that the ledger's state refuses are recorded as FAILED. `bound_to`: the owner
+    to whose wallets the caller is bound; empty: to nobody's."""
     if movement.source == movement.destination and movement.source:
         return Refused(Failure(Reason.SAME_WALLET, {"wallet": movement.source}))
     known = book.find(movement.id)
     if known is not None:
         return _again(known, movement)
     if movement.terms is not PLAIN and movement.terms.deferred:
-        return book.pend(movement)
-    return _effect(book, movement)
+        # Who is bound hears at once what is not his: an owner never changes, so nobody has to ask again.
+        failure = not_its_own(book, movement, bound_to)
+        return book.pend(movement) if failure is None else book.fail(movement, failure)
+    return _effect(book, movement, bound_to)
 
 
 def _settle(book: Book, movement: Movement) -> Answer:
     known = _pending(book, movement)
-    return _effect(book, movement) if known is None else known
+    return _effect(book, movement, "") if known is None else known
 
 
 def _cancel(book: Book, movement: Movement, principal: str) -> Answer:
@@ -89,26 +92,26 @@ def _again(known: Transaction, movement: Movement) -> Answer:
     return Refused(Failure(Reason.REQUEST_ID_REUSED, reused))
 
 
-def _effect(book: Book, movement: Movement) -> Answer:
+def _effect(book: Book, movement: Movement, bound_to: str) -> Answer:
     match movement.kind:
         case TransactionKind.TRANSFER | TransactionKind.DEPOSIT | TransactionKind.WITHDRAWAL | TransactionKind.COMPOUND:
-            return _move(book, movement)
+            return _move(book, movement, bound_to)
         case TransactionKind.REVERSAL:
-            return reverse(book, movement)
+            return reverse(book, movement, bound_to)
         case TransactionKind.HOLD:
-            return _place(book, movement)
+            return _place(book, movement, bound_to)
         case TransactionKind.CAPTURE:
-            return _capture(book, movement)
+            return _capture(book, movement, bound_to)
         case TransactionKind.RELEASE | TransactionKind.EXPIRY:
-            return _release(book, movement)
+            return _release(book, movement, bound_to)
         case _:
             assert_never(movement.kind)
 
 
-def _move(book: Book, movement: Movement) -> Outcome:
+def _move(book: Book, movement: Movement, bound_to: str) -> Outcome:
     postings = postings_of(movement)
     net = net_of(postings)
-    failure = obstacle(book, movement, postings, net)
+    failure = obstacle(book, movement, postings, net, bound_to)
     if failure is not None:
         return book.fail(movement, failure)
     # From here on the movement must succeed.
@@ -116,13 +119,13 @@ def _move(book: Book, movement: Movement) -> Outcome:
     return book.post(movement, reversed(postings))
 
 
-def _place(book: Book, movement: Movement) -> Answer:
+def _place(book: Book, movement: Movement, bound_to: str) -> Answer:
     expire_time = _expire_time(movement, book.now)
     if expire_time <= book.now:
         return Refused(Failure(Reason.EXPIRE_TIME_PASSED, {"expire_time": expire_time.isoformat()}))
     postings = postings_of(movement)
     net = net_of(postings)
-    failure = obstacle(book, movement, postings, net) or _too_much_held(book, movement)
+    failure = obstacle(book, movement, postings, net, bound_to) or _too_much_held(book, movement)
     if failure is not None:
         return book.fail(movement, failure)
     # From here on the hold must be placed.
@@ -161,14 +164,14 @@ def _expire_time(movement: Movement, now: datetime) -> datetime:
     return now + (TTL_DEFAULT if terms.ttl_microseconds is None else timedelta(microseconds=terms.ttl_microseconds))
 
 
-def _capture(book: Book, movement: Movement) -> Answer:
+def _capture(book: Book, movement: Movement, bound_to: str) -> Answer:
     hold = book.holds.get(movement.hold)
     if hold is None:
         return _no_hold(movement)
     amount = movement.amount or hold.remaining
     # What is recorded of an attempt to capture all: all that there is, or was.
     movement = movement._replace(amount=amount or hold.amount)
-    failure = _ended(hold, book.now)
+    failure = not_its_own(book, movement, bound_to) or _ended(hold, book.now)
     if failure is not None:
         return book.fail(movement, failure)
     if movement.currency == hold.currency and amount > hold.remaining:
@@ -177,7 +180,7 @@ def _capture(book: Book, movement: Movement) -> Answer:
     source = book.accounts[hold.source]
     postings = postings_of(movement)
     source.held -= min(amount, hold.remaining)  # what it reserves pays for it
-    failure = obstacle(book, movement, postings, net_of(postings), limited=False)
+    failure = obstacle(book, movement, postings, net_of(postings), bound_to, limited=False)
     source.held += min(amount, hold.remaining)
     if failure is not None:
         return book.fail(movement, failure)
@@ -188,13 +191,13 @@ def _capture(book: Book, movement: Movement) -> Answer:
     return book.post(movement, reversed(postings))._replace(hold=taken)
 
 
-def _release(book: Book, movement: Movement) -> Answer:
+def _release(book: Book, movement: Movement, bound_to: str) -> Answer:
     hold = book.holds.get(movement.hold)
     if hold is None:
         return _no_hold(movement)
     expiring = movement.kind is TransactionKind.EXPIRY
     movement = movement._replace(amount=hold.remaining or hold.amount)
-    failure = _ended(hold, None if expiring else book.now)
+    failure = not_its_own(book, movement, bound_to) or _ended(hold, None if expiring else book.now)
     if failure is not None:
         # That a hold ended before its expiry could be noticed is no attempt of anybody's.
         return Refused(failure) if expiring else book.fail(movement, failure)
@@ -221,11 +224,11 @@ def _ended(hold: Hold, now: datetime | None) -> Failure | None:
     return None
 
 
-def _all_or_none(book: Book, movements: Sequence[Movement]) -> list[Answer]:
+def _all_or_none(book: Book, movements: Sequence[Movement], bound_to: str) -> list[Answer]:
     savepoint = Savepoint(book, {name for movement in movements for name in accounts_of(movement)})
     answers: list[Answer] = []
     for index, movement in enumerate(movements):
-        answer = decide(book, movement)
+        answer = decide(book, movement, bound_to)
         answers.append(answer)
         failure = answer.failure if isinstance(answer, Refused) else answer.transaction.failure
         if failure is not None:

@@ -188,11 +188,13 @@ class Manner(Enum):
 
 
 class Work(NamedTuple):
-    """What one caller hands over at once. `principal`: who cancels."""
+    """What one caller hands over at once. `principal`: who cancels. `bound_to`: the owner to whose wallets the caller
+    is bound; empty: to nobody's."""
 
     movements: Sequence[Movement]
     manner: Manner = Manner.EACH
     principal: str = ""
+    bound_to: str = ""
 
 
 class Outcome(NamedTuple):

@@ -31,8 +31,9 @@ def reversal_terms(original: Movement) -> Terms:
     return Terms(postings=tuple(Posting(name, -amount, currency) for name, amount, currency in postings))
 
 
-def reverse(book: Book, movement: Movement) -> Answer:
-    """The amount, if it is 0, becomes all that is left. Limits do not bind: it is not the payer's own doing."""
+def reverse(book: Book, movement: Movement, bound_to: str) -> Answer:
+    """The amount, if it is 0, becomes all that is left. Limits do not bind: it is not the payer's own doing.
+    `bound_to`: as for `guards.obstacle`."""
     original = book.find(movement.reverses)
     if original is None:
         return Refused(Failure(Reason.TRANSACTION_NOT_FOUND, {"transaction": f"transactions/{movement.reverses}"}))
@@ -53,7 +54,7 @@ def reverse(book: Book, movement: Movement) -> Answer:
         terms = movement.terms._replace(postings=_without_parts(movement.terms.postings, before.amount))
         movement = movement._replace(amount=left, terms=terms if terms.postings else PLAIN)
     postings = postings_of(movement)
-    failure = obstacle(book, movement, postings, net_of(postings), limited=False)
+    failure = obstacle(book, movement, postings, net_of(postings), bound_to, limited=False)
     if failure is not None:
         return book.fail(movement, failure)
     # From here on the reversal must succeed.

@@ -238,7 +238,7 @@ class PostingLane:
 
 
 def _wanted(works: Sequence[Work]) -> Wanted:
-    """Cancelled and newly deferred movements touch no account."""
+    """Cancelled and newly deferred movements touch no account, but of who is bound its owner is looked at."""
     accounts: set[str] = set()
     transactions: set[str] = set()
     holds: set[str] = set()
@@ -250,7 +250,9 @@ def _wanted(works: Sequence[Work]) -> Wanted:
             if movement.terms is PLAIN:
                 accounts.add(movement.source)
                 accounts.add(movement.destination)
-            elif work.manner is not Manner.CANCEL and (work.manner is Manner.DUE or not movement.terms.deferred):
+            elif work.manner is Manner.DUE or (
+                work.manner is not Manner.CANCEL and (work.bound_to or not movement.terms.deferred)
+            ):
                 accounts |= accounts_of(movement)
             if movement.hold and movement.kind is not TransactionKind.HOLD:
                 holds.add(movement.hold)

@@ -18,12 +18,12 @@ from transaction_service.domain import hold_commands
 from transaction_service.domain.hold import Hold
 from transaction_service.domain.movement import Movement, Outcome, TransactionKind, Work, movement
 from transaction_service.domain.terms import PLAIN, Terms
-from transaction_service.ports import HoldFilter, HoldReader
+from transaction_service.ports import Accounts, HoldFilter, HoldReader
 from transaction_service.posting.queue import Result
 from transaction_service.rpc import commands
 from transaction_service.rpc.convert import hold_message, hold_name, to_bound, to_time, transaction_message
 from transaction_service.rpc.errors import check_currency
-from transaction_service.rpc.lookups import find_hold
+from transaction_service.rpc.lookups import check_wallet, find_hold
 from transaction_service.rpc.poster import Poster, refused
 
 RELEASED_MAX: Final = 1000
@@ -35,6 +35,7 @@ class Holds:
 
     _poster: Poster
     _holds: HoldReader
+    _accounts: Accounts
 
     async def PlaceHold(self, request: PlaceHoldRequest, context: Any) -> PlaceHoldResponse:
         outcome = await self._poster.one(_place(request, current_call()))
@@ -55,6 +56,7 @@ class Holds:
         return ReleaseHoldResponse(hold=hold_message(await self._after(outcome)), replayed=outcome.replayed)
 
     async def ReleaseHolds(self, request: ReleaseHoldsRequest, context: Any) -> ReleaseHoldsResponse:
+        await check_wallet(self._accounts, request.source, "source")
         placed_before = to_bound(request, "place_time_before")
         wanted = HoldFilter(request.source, request.destination, request.external_reference, placed_before)
         found = await self._holds.open_holds(wanted, RELEASED_MAX)

@@ -12,7 +12,8 @@ from transaction_service.rpc.errors import not_posted, to_refusal
 
 
 class Poster:
-    """Posts for the call that the running handler answers: with its deadline, and its size as it came."""
+    """Posts for the call that the running handler answers: as its caller, with its deadline, and its size as it
+    came."""
 
     def __init__(self, queue: PostingQueue) -> None:
         self._queue: Final = queue
@@ -28,7 +29,7 @@ class Poster:
         was taken."""
         call = current_call()
         try:
-            return await self._queue.post(work, call.deadline, len(call.raw))
+            return await self._queue.post(work._replace(bound_to=call.caller.bound_to), call.deadline, len(call.raw))
         except (QueueFull, QueueClosed) as error:
             if isinstance(error, QueueFull):
                 QUEUE_REFUSALS.inc()

@@ -21,8 +21,7 @@ from specie.transaction.v1 import (
 )
 
 from service_kit import pages
-from service_kit.status import Refusal, invalid
-from transaction_service.domain.account import Account
+from service_kit.status import invalid
 from transaction_service.domain.hold import HoldState
 from transaction_service.domain.movement import TransactionKind, TransactionState
 from transaction_service.ports import (
@@ -42,7 +41,7 @@ from transaction_service.rpc.convert import (
     to_time,
     transaction_message,
 )
-from transaction_service.rpc.lookups import find_hold, find_transaction
+from transaction_service.rpc.lookups import bound_to, check_wallet, find_account, find_hold, find_transaction
 
 T = TypeVar("T")
 Answer = TypeVar("Answer", bound=Message)
@@ -60,6 +59,7 @@ class Reading:
         return GetTransactionResponse(transaction=transaction_message(transaction))
 
     async def ListTransactions(self, request: ListTransactionsRequest, context: Any) -> ListTransactionsResponse:
+        await check_wallet(self._accounts, request.wallet)
         key, labelled, value = request.label.partition("=")
         wanted = TransactionFilter(
             account=request.wallet,
@@ -69,6 +69,7 @@ class Reading:
             end=to_bound(request, "end_time"),
             external_reference=request.external_reference,
             label=(key, value) if labelled else None,
+            shown_to=bound_to(),
         )
         filters = ("transactions", wanted)
         after = pages.decode(request.page_token, *filters) if request.page_token else None
@@ -82,7 +83,7 @@ class Reading:
         return await _fitting(page, answer, request.page_size, filters)
 
     async def ListEntries(self, request: ListEntriesRequest, context: Any) -> ListEntriesResponse:
-        account = await self._account(request.wallet)
+        account = await find_account(self._accounts, request.wallet)
         newest_first = request.order == EntryOrder.ENTRY_ORDER_NEWEST_FIRST
         wanted = EntryFilter(newest_first, to_bound(request, "start_time"), to_bound(request, "end_time"))
         filters = ("entries", account.name, wanted)
@@ -97,7 +98,7 @@ class Reading:
         return await _fitting(page, answer, request.page_size, filters)
 
     async def GetBalance(self, request: GetBalanceRequest, context: Any) -> GetBalanceResponse:
-        account = await self._account(request.wallet)
+        account = await find_account(self._accounts, request.wallet)
         if not request.HasField("read_time"):
             return GetBalanceResponse(balance=balance_message(account))
         past = await self._reader.balance_at(account, to_time(request, "read_time"))
@@ -109,6 +110,7 @@ class Reading:
         return GetHoldResponse(hold=hold_message(await find_hold(self._holds, request.name)))
 
     async def ListHolds(self, request: ListHoldsRequest, context: Any) -> ListHoldsResponse:
+        await check_wallet(self._accounts, request.wallet)
         state = HoldState(request.state) if request.state else None
         filters = ("holds", request.wallet, state)
         after = pages.decode(request.page_token, *filters) if request.page_token else None
@@ -120,11 +122,6 @@ class Reading:
             return await self._holds.holds(request.wallet, state, after, size)
 
         return await _fitting(page, answer, request.page_size, filters)
-
-    async def _account(self, name: str) -> Account:
-        for account in await self._accounts.get([name]):
-            return account
-        raise Refusal("WALLET_NOT_FOUND", f"there is no {name}", {"wallet": name})
 
 
 async def _fitting(

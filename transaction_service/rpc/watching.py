@@ -8,27 +8,34 @@ from uuid import UUID
 from specie.transaction.v1 import WatchTransactionsRequest, WatchTransactionsResponse
 
 from service_kit import pages
+from service_kit.call import current_call
 from service_kit.status import RETRY_AFTER_SECONDS, Refusal
 from transaction_service.domain.account import INT64_MAX
-from transaction_service.ports import Mark
+from transaction_service.ports import Accounts, Mark
 from transaction_service.rpc.convert import transaction_message
+from transaction_service.rpc.lookups import bound_to, check_wallet
 from transaction_service.tail import Tail, TooManyWatchers
 
 BEGINNING: Final = "beginning"
+LAST_EVENT_ID: Final = "last-event-id"
+"""The header with which a browser takes up a stream again (WHATWG HTML, server-sent events). Browsers ask the same URL
+as the first time, so it is newer than the cursor in the request."""
 
 
 class Watching:
-    """Needs the tail that it names."""
+    """Needs what it names."""
 
     _tail: Tail
+    _accounts: Accounts
 
     async def WatchTransactions(
         self, request: WatchTransactionsRequest, context: Any
     ) -> AsyncGenerator[WatchTransactionsResponse, None]:
         wallet = request.wallet
+        await check_wallet(self._accounts, wallet)
         after = await self._mark(request)
         try:
-            async with aclosing(self._tail.watch(wallet, after)) as news:
+            async with aclosing(self._tail.watch(wallet, after, bound_to())) as news:
                 async for mark, transaction in news:
                     yield WatchTransactionsResponse(
                         transaction=None if transaction is None else transaction_message(transaction),
@@ -41,16 +48,19 @@ class Watching:
     async def _mark(self, request: WatchTransactionsRequest) -> Mark | None:
         """Raises Refusal INVALID_CURSOR for one that this ledger has not sent for this wallet. One from beyond the end
         of the feed is of another ledger, or of the time before a restore: what is to come would be missed."""
-        if not request.cursor:
+        last_event = current_call().metadata.get(LAST_EVENT_ID)
+        cursor = request.cursor if last_event is None else last_event
+        if not cursor and last_event is None:
             return None
         feed = self._tail.feed
-        if request.cursor == BEGINNING:
+        if cursor == BEGINNING:
             return feed.beginning
-        mark = _parsed(request.cursor, request.wallet)
+        mark = _parsed(cursor, request.wallet)
         if mark is None or mark > await feed.end():
+            what = "cursor" if last_event is None else "Last-Event-ID"
             raise Refusal(
                 "INVALID_CURSOR",
-                "the cursor was not sent by WatchTransactions for this wallet; use one that was, or `beginning`",
+                f"the {what} was not sent by WatchTransactions for this wallet; use one that was, or `beginning`",
             )
         return mark
 
