@@ -87,8 +87,7 @@ class Supervisor:
         signal.signal(signal.SIGHUP, self._want_roll)
         self._workers = [self._start(index) for index in range(self._settings.workers)]
         rolling: Iterator[int] = iter(())
-        while not self._stopping:
-            time.sleep(POLL_SECONDS)
+        while self._goes_on():
             leaving = next(rolling, None)
             if leaving is None and self._roll_wanted:
                 self._roll_wanted = False
@@ -97,6 +96,11 @@ class Supervisor:
         for worker in self._workers:
             worker.terminate()
         return max(abs(worker.wait()) for worker in self._workers)
+
+    def _goes_on(self) -> bool:
+        """After a pause."""
+        time.sleep(POLL_SECONDS)
+        return not self._stopping
 
     def _stop(self, *_: object) -> None:
         self._stopping = True
