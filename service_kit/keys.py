@@ -4,6 +4,7 @@ import asyncio
 import json
 import urllib.request
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final, NamedTuple
@@ -49,24 +50,18 @@ class Keys:
         self._keys: Sequence[Key] = ()
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
+        self._asked: asyncio.Task[None] | None = None
+        """Reads them because of a token."""
 
     async def begin(self) -> None:
         """Reads them once. Raises KeysUnreadable for a file; a URL may answer later."""
-        try:
-            await self.read()
-        except KeysUnreadable as error:
-            if not self._is_url:
-                raise
-            log.warning("keys_not_read", place=self._place, error=str(error))
+        await (self._try_to_read() if self._is_url else self.read())
 
     async def watch(self) -> None:
         """Reads them again for ever. While that fails, those that were read last stay."""
         while True:
             await asyncio.sleep(self._every_seconds if self._keys else UNKNOWN_KEY_SECONDS)
-            try:
-                await self.read()
-            except KeysUnreadable as error:
-                log.warning("keys_not_read", place=self._place, error=str(error))
+            await self._try_to_read()
 
     async def find(self, key_id: str | None, algorithm: str) -> Sequence[Key]:
         """The keys that a token with this header may be signed with; without an id: all of the algorithm.
@@ -76,11 +71,11 @@ class Keys:
         if algorithm not in ALGORITHMS.values():
             return ()
         found = self._matching(key_id, algorithm)
-        if not found and monotonic() - self._read_at >= UNKNOWN_KEY_SECONDS:
-            try:
-                await self.read()
-            except KeysUnreadable as error:
-                log.warning("keys_not_read", place=self._place, error=str(error))
+        if not found:
+            # One reading for all who wait, and whoever of them goes away does not end it.
+            if self._asked is None or self._asked.done():
+                self._asked = asyncio.create_task(self._try_to_read(UNKNOWN_KEY_SECONDS))
+            await asyncio.shield(self._asked)
             found = self._matching(key_id, algorithm)
         if not self._keys:
             raise KeysUnreadable(f"no keys could be read from {self._place} yet")
@@ -89,19 +84,27 @@ class Keys:
     def _matching(self, key_id: str | None, algorithm: str) -> list[Key]:
         return [key for key in self._keys if key.algorithm == algorithm and key_id in (None, key.id)]
 
-    async def read(self) -> None:
-        """Raises KeysUnreadable; then the keys are those of before."""
+    async def read(self, unless_within_seconds: float = 0) -> None:
+        """Not if they were read so short a time ago. Raises KeysUnreadable; then the keys are those of before."""
         async with self._reading:
+            if monotonic() - self._read_at < unless_within_seconds:
+                return
             self._read_at = monotonic()
             try:
                 text = await asyncio.to_thread(self._fetch)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, HTTPException) as error:
                 raise KeysUnreadable(f"{self._place}: {error}") from error
             if text != self._text:
                 self._keys = usable(text, self._place)
                 self._text = text
                 self.generation += 1
                 log.info("keys_read", place=self._place, keys=[key.id for key in self._keys])
+
+    async def _try_to_read(self, unless_within_seconds: float = 0) -> None:
+        try:
+            await self.read(unless_within_seconds)
+        except KeysUnreadable as error:
+            log.warning("keys_not_read", place=self._place, error=str(error))
 
     def _fetch(self) -> str:
         if not self._is_url:
@@ -117,13 +120,13 @@ def usable(text: str, place: str) -> list[Key]:
     try:
         listed = json.loads(text)["keys"]
         entries = [entry for entry in listed if isinstance(entry, dict)]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise KeysUnreadable(f'{place}: not a JSON Web Key Set, {{"keys": [...]}}') from None
-    if any(entry.get("kty") == "oct" for entry in entries):
-        raise KeysUnreadable(f"{place}: has a symmetric key; only public keys belong there")
+    if any(entry.get("kty") == "oct" or "d" in entry for entry in entries):
+        raise KeysUnreadable(f"{place}: has a symmetric or a private key; only public keys belong there")
     found = []
     for entry in entries:
-        algorithm = ALGORITHMS.get((entry.get("kty", ""), entry.get("crv", "")))
+        algorithm = ALGORITHMS.get((str(entry.get("kty")), str(entry.get("crv"))))
         if algorithm is None or entry.get("use", "sig") != "sig" or entry.get("alg", algorithm) != algorithm:
             continue
         try:

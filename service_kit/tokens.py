@@ -21,7 +21,8 @@ SUBJECT_LENGTH_MAX: Final = 128
 """As a wallet's owner."""
 OUR_OWN: Final = "system"
 """Whose accounts of the house are, and with a slash behind it what services call themselves where nobody calls."""
-REQUIRED: Final = ("iss", "aud", "sub", "exp", "iat")
+TIMES: Final = ("exp", "iat")
+REQUIRED: Final = ("iss", "aud", "sub", *TIMES)
 SCHEME: Final = "bearer"
 
 
@@ -78,6 +79,8 @@ class Tokens:
         if not keys:
             raise _refused("UNKNOWN_KEY", "the token is signed with a key or an algorithm that is not the issuer's")
         claims = self._claims(token, keys)
+        if not all(isinstance(claims[name], int | float) for name in TIMES):
+            raise _refused("MALFORMED", "the token's times are not numbers")
         if claims["exp"] - claims["iat"] > self._lifetime_seconds_max:
             text = f"the token lives longer than the {self._lifetime_seconds_max} s that one may"
             raise _refused("LIFETIME", text)
@@ -113,7 +116,8 @@ def _caller(claims: dict[str, Any]) -> Caller:
         raise _refused("SUBJECT", f"the token's subject must not be {OUR_OWN}, nor begin with {OUR_OWN}/")
     if not isinstance(scope, str):
         raise _refused("SCOPE", "the token's scope must be one text, its parts separated by spaces")
-    return Caller(subject, frozenset(scope.split()))
+    # By the space alone (RFC 8693): what other whitespace parts was one scope to the issuer, who looked at it as a whole.
+    return Caller(subject, frozenset(scope.split(" ")))
 
 
 def _named(error: jwt.PyJWTError) -> Refusal:
