@@ -1,9 +1,11 @@
-"""What tests of more than one kind use: a real PostgreSQL, and a whole running stack."""
+"""What tests of more than one kind use: a real PostgreSQL, a whole running stack, a real browser."""
 
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser
 
+from tests.kit.browser import Pages, running_browser, running_pages
 from tests.kit.postgres import Database, Server, running_server
 from tests.kit.stack import Stack, running_stack
 
@@ -23,7 +25,21 @@ def database(postgres_server: Server) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
+def pages() -> Iterator[Pages]:
+    """Web pages, of an origin that the stack's gateway lets in and of one that it does not."""
+    with running_pages() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def stack(pages: Pages) -> Iterator[Stack]:
     """Everything, running: for tests that come through the gateway."""
-    with running_stack() as running:
+    with running_stack(("--ephemeral", "--cors-origin", pages.known)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, for the tests of one file."""
+    with running_browser() as running:
         yield running

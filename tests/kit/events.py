@@ -20,11 +20,13 @@ class Events:
     response: http.client.HTTPResponse = field(repr=False)
 
     def __iter__(self) -> Iterator[Any]:
-        """Until the stream ends; each as it comes. Nothing but events may come."""
+        """Until the stream ends; each as it comes. Nothing but events may come, each with its cursor as its id."""
         while line := self.response.readline():
-            assert line.startswith(b"data: "), line
-            assert self.response.readline() == b"\n"
-            yield json.loads(line.removeprefix(b"data: "))
+            data = self.response.readline()
+            assert (line[:4], data[:6], self.response.readline()) == (b"id: ", b"data: ", b"\n"), (line, data)
+            event = json.loads(data[6:])
+            assert line[4:-1].decode() == event["cursor"]
+            yield event
 
     def transactions(self) -> Iterator[Any]:
         """The events that have a transaction."""
@@ -32,12 +34,15 @@ class Events:
 
 
 @contextmanager
-def events(stack: Stack, **query: str) -> Iterator[Events]:
-    """Of GET /v1/transactions:watch."""
+def events(stack: Stack, last_event_id: str | None = None, **query: str) -> Iterator[Events]:
+    """Of GET /v1/transactions:watch, with the usual token. `last_event_id`: the header of who comes back."""
+    headers = {"accept": "text/event-stream", "authorization": f"Bearer {stack.token}"}
+    if last_event_id is not None:
+        headers["last-event-id"] = last_event_id
     host, _, port = stack.grpc.rpartition(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE_SECONDS)
     try:
-        connection.request("GET", f"/v1/transactions:watch?{urlencode(query)}", headers={"accept": "text/event-stream"})
+        connection.request("GET", f"/v1/transactions:watch?{urlencode(query)}", headers=headers)
         yield Events(connection.getresponse())
     finally:
         connection.close()
