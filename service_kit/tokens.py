@@ -116,7 +116,7 @@ def _caller(claims: dict[str, Any]) -> Caller:
         raise _refused("SUBJECT", f"the token's subject must not be {OUR_OWN}, nor begin with {OUR_OWN}/")
     if not isinstance(scope, str):
         raise _refused("SCOPE", "the token's scope must be one text, its parts separated by spaces")
-    # By the space alone (RFC 8693): what other whitespace parts was one scope to the issuer, who looked at it as a whole.
+    # By the space alone (RFC 8693): with other whitespace inside, a text was one scope to the issuer.
     return Caller(subject, frozenset(scope.split(" ")))
 
 
