@@ -19,13 +19,13 @@ def wallet(stack: Stack) -> str:
 
 
 def run(stack: Stack, *arguments: str) -> str:
-    result = specie(*arguments, env={"SPECIE_SERVER": stack.grpc})
+    result = specie(*arguments, env={"SPECIE_SERVER": stack.grpc, "SPECIE_TOKEN": stack.token})
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout
 
 
 def refused(stack: Stack, *arguments: str) -> str:
-    result = specie(*arguments, "--server", stack.grpc)
+    result = specie(*arguments, "--server", stack.grpc, env={"SPECIE_TOKEN": stack.token})
     assert (result.returncode, result.stdout) == (1, "")
     assert "Traceback" not in result.stderr
     return result.stderr
@@ -61,7 +61,7 @@ def test_transfer_with_the_same_request_id_happens_once(stack: Stack, wallet: st
 
 
 def test_entries_fit_a_terminal_of_80_columns(stack: Stack, wallet: str) -> None:
-    result = specie("entries", wallet, env={"SPECIE_SERVER": stack.grpc, "COLUMNS": "80"})
+    result = specie("entries", wallet, env={"SPECIE_SERVER": stack.grpc, "SPECIE_TOKEN": stack.token, "COLUMNS": "80"})
     (entry,) = json.loads(run(stack, "entries", wallet, "--json"))["entries"]
     day, time = entry["postTime"].split("T")
     for whole in (day, time[:8], "DEPOSIT", entry["counterparty"], "100.00 USD", "(10000)"):
@@ -121,3 +121,24 @@ def test_a_server_that_is_not_there_is_another_exit_code() -> None:
     assert result.returncode == 3
     assert "specie up" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_without_a_token_and_without_its_scope_it_says_what_to_do(stack: Stack, wallet: str) -> None:
+    for token, reason, advice in (
+        ("", "UNAUTHENTICATED", "Set SPECIE_TOKEN"),
+        (stack.mint("ann", "wallets.write"), "PERMISSION_DENIED", "specie token --scope"),
+        (stack.mint("bob", "wallets.read"), "WALLET_NOT_FOUND", "specie wallet list"),
+    ):
+        result = specie("wallet", "get", wallet, "--server", stack.grpc, env={"SPECIE_TOKEN": token})
+        assert (result.returncode, result.stdout) == (1, "")
+        assert reason in result.stderr
+        assert advice in result.stderr
+        assert not token or token not in result.stderr
+
+
+def test_a_minted_token_opens_what_its_scope_says(stack: Stack, wallet: str) -> None:
+    minted = specie("token", "--data-dir", str(stack.data_dir), "--subject", "ann", "--scope", "wallets.read")
+    assert (minted.returncode, minted.stderr, minted.stdout.count("\n")) == (0, "", 1)
+    environment = {"SPECIE_TOKEN": minted.stdout.strip(), "SPECIE_SERVER": stack.grpc}
+    assert "100.00 USD" in specie("wallet", "get", wallet, env=environment).stdout
+    assert "PERMISSION_DENIED" in specie("wallet", "create", f"{wallet}-3", "--currency", "USD", env=environment).stderr

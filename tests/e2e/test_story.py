@@ -117,7 +117,8 @@ def test_the_story_with_buf_curl(stack: Stack, names: tuple[str, str]) -> None:
     def call(method: str, request: object) -> subprocess.CompletedProcess[str]:
         buf = Path(sys.executable).with_name("buf")
         command = [str(buf), "curl", "--protocol", "grpc", "--http2-prior-knowledge", "--schema", str(BUF_IMAGE)]
-        command += ["-d", json.dumps(request), f"{stack.gateway}/{method}"]
+        command += ["-H", f"authorization: Bearer {stack.token}", "-d", json.dumps(request)]
+        command.append(f"{stack.gateway}/{method}")
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     for wallet in names:
