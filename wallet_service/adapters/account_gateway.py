@@ -107,10 +107,12 @@ REASONS_BY_CODE: Final = {
 
 def channel_to(target: str, credentials: grpc.ChannelCredentials | None = None) -> grpc.aio.Channel:
     """`target` as gRPC names it: `ipv4:10.0.0.1:50061,10.0.0.2:50061`, `dns:///transactions:50061`. Without credentials
-    it is plain."""
+    it is plain. With them, and several addresses, the certificates of all must name the first."""
     if credentials is None:
         return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
-    return grpc.aio.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
+    first, *others = target.rpartition("/")[2].partition(":")[2].split(",")
+    named = [("grpc.default_authority", first)] if others else []
+    return grpc.aio.secure_channel(target, credentials, options=[*CHANNEL_OPTIONS, *named])
 
 
 class GrpcAccountGateway:
