@@ -65,6 +65,7 @@ def test_mutual_tls_is_set_whole_or_not_at_all(environment: pytest.MonkeyPatch) 
     [
         ("PORT", 1, 65_535),
         ("METRICS_PORT", 0, 65_535),
+        ("PROBE_PORT", 0, 65_535),
         ("WORKERS", 1, 64),
         ("LANES", 1, 16),
         ("GROUP_MAX", 1, 10_000),
