@@ -20,6 +20,7 @@ from bench.measurements import Place
 from bench.wallets import ACTIVE
 from tests.kit.postgres import Server, running_server
 from tests.kit.service import transaction_service
+from tests.kit.tokens import USUAL_TOKEN
 
 
 def measure(accounts: int, entries: int, rounds: int, seconds: float, console: Console) -> dict[str, Figures]:
@@ -39,9 +40,13 @@ def measure(accounts: int, entries: int, rounds: int, seconds: float, console: C
             Meter([psutil.Process(server.postgres.part.pid), psutil.Process(service.pid)]) for service in services
         ]
         targets = [service.targets[0] for service in services]
-        one = Place(meters[0], targets[0], empty.owner_dsn)
-        other = Place(meters[1], targets[1], grown.owner_dsn, GROWN, "grown: ", ("--stride", str(accounts // ACTIVE)))
-        spread = Place(meters[1], targets[1], grown.owner_dsn, SPREAD, "grown, all: ", ("--active", str(accounts)))
+        one = Place(meters[0], targets[0], empty.owner_dsn, USUAL_TOKEN)
+        other = Place(
+            meters[1], targets[1], grown.owner_dsn, USUAL_TOKEN, GROWN, "grown: ", ("--stride", str(accounts // ACTIVE))
+        )
+        spread = Place(
+            meters[1], targets[1], grown.owner_dsn, USUAL_TOKEN, SPREAD, "grown, all: ", ("--active", str(accounts))
+        )
         return take_turns(measurements(one, other, spread), rounds, seconds, console)
 
 

@@ -4,6 +4,7 @@ python -m bench.load 127.0.0.1:50061 --kind transfer --in-flight 256 --seconds 5
 """
 
 import argparse
+import os
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -27,6 +28,8 @@ from bench.wallets import ACTIVE, ONE, Wallets
 DEADLINE_SECONDS = 30
 BATCH = 1000
 MESSAGE_BYTES_MAX = 16 * 2**20
+TOKEN_VARIABLE: Final = "SPECIE_TOKEN"  # noqa: S105 - the name of it
+METADATA: Final = (("authorization", f"Bearer {os.environ.get(TOKEN_VARIABLE, '')}"),)
 
 RequestIds = Callable[[], str]
 
@@ -43,13 +46,13 @@ def request(wallets: Wallets, new_id: RequestIds) -> TransferRequest:
 
 
 async def transfer(stub: Any, wallets: Wallets, new_id: RequestIds) -> int:  # noqa: ANN401 - stubs for asyncio have no type
-    await stub.Transfer(request(wallets, new_id), timeout=DEADLINE_SECONDS)
+    await stub.Transfer(request(wallets, new_id), timeout=DEADLINE_SECONDS, metadata=METADATA)
     return 1
 
 
 async def batch(stub: Any, wallets: Wallets, new_id: RequestIds) -> int:  # noqa: ANN401 - as above
     asked = BatchTransferRequest(transfers=[request(wallets, new_id) for _ in range(BATCH)])
-    answer = await stub.BatchTransfer(asked, timeout=DEADLINE_SECONDS)
+    answer = await stub.BatchTransfer(asked, timeout=DEADLINE_SECONDS, metadata=METADATA)
     for result in answer.results:
         if not result.HasField("transaction"):
             raise RuntimeError(f"a transfer of a batch failed: {result.error.message}")
@@ -58,12 +61,14 @@ async def batch(stub: Any, wallets: Wallets, new_id: RequestIds) -> int:  # noqa
 
 async def hot(stub: Any, wallets: Wallets, new_id: RequestIds) -> int:  # noqa: ANN401 - as above
     """Every deposit debits system/cash-usd."""
-    await stub.Deposit(DepositRequest(wallet=wallets.one(), amount=ONE, request_id=new_id()), timeout=DEADLINE_SECONDS)
+    asked = DepositRequest(wallet=wallets.one(), amount=ONE, request_id=new_id())
+    await stub.Deposit(asked, timeout=DEADLINE_SECONDS, metadata=METADATA)
     return 1
 
 
 async def balance(stub: Any, wallets: Wallets, _: RequestIds) -> int:  # noqa: ANN401 - as above
-    await stub.GetBalance(GetBalanceRequest(wallet=wallets.one()), timeout=DEADLINE_SECONDS)
+    asked = GetBalanceRequest(wallet=wallets.one())
+    await stub.GetBalance(asked, timeout=DEADLINE_SECONDS, metadata=METADATA)
     return 1
 
 
@@ -99,7 +104,7 @@ async def over_json(options: argparse.Namespace, wallets: Wallets) -> Finding:
     """`target` is the gateway's URL. A connection for each call in flight, kept."""
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=options.in_flight),
-        headers={"content-type": "application/json"},
+        headers={"content-type": "application/json", **dict(METADATA)},
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=DEADLINE_SECONDS),
     ) as session:

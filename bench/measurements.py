@@ -1,6 +1,7 @@
 """The measurements that runs are made of. Every client is a process of its own."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Final
 
 from bench import floor
 from bench.client import Finding
+from bench.load import TOKEN_VARIABLE
 from bench.machine import Meter
 from bench.measured import Measurement
 
@@ -26,6 +28,8 @@ class Place:
     target: str
     """HOST:PORT."""
     owner_dsn: str
+    token: str
+    """Of who makes the calls."""
     name: str = ""
     """Goes before the measurements' names."""
     says: str = ""
@@ -36,7 +40,7 @@ class Place:
     def measurement(
         self, name: str, says: str, *load: str, target: str = "", parts: Sequence[str] = BEHIND_GRPC
     ) -> Measurement:
-        take = partial(client, ["bench.load", target or self.target, *load, *self.wallets])
+        take = partial(client, ["bench.load", target or self.target, *load, *self.wallets], token=self.token)
         return Measurement(self.name + name, self.says + says, take, self.meter, parts)
 
     def floor(self, *, hot: bool = False) -> Measurement:
@@ -76,10 +80,11 @@ class Place:
         return self.measurement(f"json_{in_flight}", says, *load, target=url, parts=BEHIND_GATEWAY)
 
 
-def client(command: Sequence[str], seconds: float) -> Finding:
+def client(command: Sequence[str], seconds: float, token: str = "") -> Finding:
     """What `python -m COMMAND` tells after so long. Raises with what it said when it fails."""
     arguments = [sys.executable, "-m", *command, f"--seconds={seconds}"]
-    result = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    environment = os.environ | {TOKEN_VARIABLE: token}
+    result = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise RuntimeError(f"{command[0]} failed:\n{result.stderr}")
     return Finding(**json.loads(result.stdout))

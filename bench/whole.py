@@ -16,13 +16,16 @@ from bench.measured import Figures, Measurement, take_turns
 from bench.measurements import Place
 from bench.wallets import ACTIVE, FUNDS, wallet
 from tests.kit.stack import Stack, running_stack
+from tests.kit.tokens import USUAL_SUBJECT
 
 OPENED_AT_ONCE: Final = 32
+BENCHED: Final = ("--ephemeral", "--subject-limits", f"{USUAL_SUBJECT}=100000,100000,100000")
+"""Limits are on, and counted, but this one subject may do what many would do together."""
 
 
 def measure(rounds: int, seconds: float, console: Console) -> dict[str, Figures]:
     console.print("starting a stack")
-    with running_stack() as stack:
+    with running_stack(BENCHED) as stack:
         console.print(f"opening {ACTIVE:,} wallets")
         asyncio.run(open_wallets(stack))
         floor_shapes.prepare(stack.owner_dsn)
@@ -35,8 +38,8 @@ async def open_wallets(stack: Stack) -> None:
         grpc.aio.insecure_channel(stack.wallet[0]) as wallets,
         grpc.aio.insecure_channel(stack.transaction[0]) as transactions,
     ):
-        wallet_stub: Any = WalletServiceStub(wallets)
-        transaction_stub: Any = TransactionServiceStub(transactions)
+        wallet_stub: Any = stack.authorised(WalletServiceStub(wallets))
+        transaction_stub: Any = stack.authorised(TransactionServiceStub(transactions))
         funds = Money(currency_code="USD", minor_units=FUNDS)
         numbers = iter(range(ACTIVE))
 
@@ -53,7 +56,7 @@ async def open_wallets(stack: Stack) -> None:
 def measurements(stack: Stack) -> list[Measurement]:
     """Each near the floor that it is compared with."""
     meter = Meter([psutil.Process(stack.process.pid)])
-    place = Place(meter, stack.transaction[0], stack.owner_dsn)
+    place = Place(meter, stack.transaction[0], stack.owner_dsn, stack.token)
     return [
         place.floor(),
         place.unary(1),

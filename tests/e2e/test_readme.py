@@ -28,7 +28,7 @@ def test_every_command_works_and_every_answer_is_as_shown(fresh_stack: Stack) ->
         elif block.language == "json":
             assert_contains(json.loads(output.splitlines()[-1]), json.loads(block.text))
             compared += 1
-    assert compared == 6
+    assert compared == 7
 
 
 def test_python_and_the_command_line_moved_what_they_say(fresh_stack: Stack) -> None:
@@ -43,12 +43,13 @@ def test_the_settings_table_is_what_the_code_has() -> None:
 
 
 def run(block: Block, stack: Stack) -> str:
-    """As a person would in the project's folder, only with this stack's port."""
-    text = block.text.replace("localhost:8080", stack.grpc).replace(
-        ".venv/bin/specie", f"{sys.executable} -m specie_cli.main"
-    )
+    """As a person would in the project's folder, only with this stack's port and directory."""
+    specie = f"{sys.executable} -m specie_cli.main"
+    text = block.text.replace("localhost:8080", stack.grpc)
+    text = text.replace(".venv/bin/specie token", f"{specie} token --data-dir {stack.data_dir}")
+    text = text.replace(".venv/bin/specie", specie)
     command = ["bash", "-euo", "pipefail", "-c", text] if block.language == "bash" else [sys.executable, "-c", text]
-    environment = os.environ | {"SPECIE_SERVER": stack.grpc}
+    environment = os.environ | {"SPECIE_SERVER": stack.grpc, "SPECIE_TOKEN": stack.mint("operator", "admin")}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (block.text, done.stdout, done.stderr)
     # curl puts no newline behind a body, so the answers of a block of several stand behind each other.

@@ -20,7 +20,7 @@ from typing import Any
 
 from specie_cli.stack.issuer import Issuer
 from tests.kit.ports import free_port
-from tests.kit.tokens import EVERYTHING, TTL_SECONDS, Authorised, bearer
+from tests.kit.tokens import EVERYTHING, TTL_SECONDS, USUAL_SUBJECT, Authorised, bearer
 
 ROOT = Path(__file__).resolve().parents[2]
 SPECIE = [sys.executable, "-m", "specie_cli.main"]
@@ -59,11 +59,11 @@ class Stack:
         """The usual one, which may do everything."""
         return self.mint()
 
-    def mint(self, subject: str = "local", scope: str = EVERYTHING, **claims: object) -> str:
+    def mint(self, subject: str = USUAL_SUBJECT, scope: str = EVERYTHING, **claims: object) -> str:
         """A token of the stack's own issuer."""
         return Issuer(self.data_dir).mint(subject, scope, TTL_SECONDS, **claims)
 
-    def header(self, subject: str = "local", scope: str = EVERYTHING) -> tuple[str, str]:
+    def header(self, subject: str = USUAL_SUBJECT, scope: str = EVERYTHING) -> tuple[str, str]:
         """The same as metadata."""
         return bearer(self.mint(subject, scope))
 

@@ -12,6 +12,7 @@ from service_kit.tokens import Tokens
 from specie_cli.stack.issuer import AUDIENCE, ISSUER, Issuer
 
 EVERYTHING = "admin service"
+USUAL_SUBJECT = "local"
 TTL_SECONDS = 3600
 LIFETIME_SECONDS_MAX = 86_400
 
@@ -28,7 +29,7 @@ IDENTITY: dict[str, Any] = {name.lower(): value for name, value in SETTINGS.item
 WALLET_IDENTITY: dict[str, Any] = IDENTITY | {"service_token_file": SERVICE_TOKEN_FILE}
 
 
-def token(subject: str = "local", scope: str = EVERYTHING, **claims: object) -> str:
+def token(subject: str = USUAL_SUBJECT, scope: str = EVERYTHING, **claims: object) -> str:
     """`claims` replace the usual ones."""
     return LOCAL.mint(subject, scope, TTL_SECONDS, **claims)
 
@@ -38,7 +39,8 @@ def bearer(token_: str) -> tuple[str, str]:
     return ("authorization", f"Bearer {token_}")
 
 
-USUAL = bearer(token())
+USUAL_TOKEN = token()
+USUAL = bearer(USUAL_TOKEN)
 
 
 class Authorised:
