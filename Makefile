@@ -62,14 +62,16 @@ format: install ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: install ## Write requirements.lock and deploy/requirements.lock anew, from pyproject.toml
+lock: install ## Write requirements.lock and the locks in deploy/ anew, from pyproject.toml
 	@mkdir -p build/lock
 	@grep -v '"specie-stubs"' pyproject.toml > build/lock/pyproject.toml
 	@cp requirements.lock build/lock/
-	cd build/lock && CUSTOM_COMPILE_COMMAND="make lock" ../../$(BIN)/pip-compile $(LOCK_OPTIONS) --extra cli --extra dev -o requirements.lock pyproject.toml
+	cd build/lock && CUSTOM_COMPILE_COMMAND="make lock" ../../$(BIN)/pip-compile $(LOCK_OPTIONS) --extra tools --extra cli --extra dev -o requirements.lock pyproject.toml
 	cd build/lock && CUSTOM_COMPILE_COMMAND="make lock" ../../$(BIN)/pip-compile $(LOCK_OPTIONS) -c requirements.lock -o services.lock pyproject.toml
+	cd build/lock && CUSTOM_COMPILE_COMMAND="make lock" ../../$(BIN)/pip-compile $(LOCK_OPTIONS) -c requirements.lock --extra tools -o tools.lock pyproject.toml
 	cp build/lock/requirements.lock requirements.lock
 	cp build/lock/services.lock deploy/requirements.lock
+	cp build/lock/tools.lock deploy/tools.lock
 
 LOCK_OPTIONS := --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 

@@ -94,6 +94,7 @@ class GatewayConfig:
 def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description="Prints Envoy's configuration.")
     address = Address.parse
+    options.add_argument("--output", type=Path, help="write it to this file instead of printing it")
     options.add_argument("--listen", type=address, default=Address("0.0.0.0", 8080))  # noqa: S104 - the public door
     options.add_argument("--admin", type=address, default=Address("127.0.0.1", 9901))
     options.add_argument("--wallet", type=address, nargs="+", default=[Address("127.0.0.1", 50051)])
@@ -183,8 +184,13 @@ def config_of(options: argparse.Namespace) -> GatewayConfig:
 
 def main() -> None:
     options = parser()
+    given = options.parse_args()
     try:
-        sys.stdout.write(config_of(options.parse_args()).render())
+        rendered = config_of(given).render()
+        if given.output:
+            given.output.write_text(rendered)
+        else:
+            sys.stdout.write(rendered)
     except (UnusableKeysError, ValueError, OSError) as error:
         options.error(str(error))
 
