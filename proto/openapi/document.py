@@ -40,7 +40,7 @@ PARAMETERS: Final[dict[str, Object]] = {
     "last-event-id": {
         "name": "last-event-id",
         "in": "header",
-        "description": "The cursor, as a browser's EventSource sends it by itself after a break.",
+        "description": "The cursor, as a browser's EventSource sends it by itself after a break; goes before `cursor`.",
         "schema": {"type": "string", "maxLength": 128, "pattern": "^[!-~]*$"},
     },
 }

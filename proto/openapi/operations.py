@@ -147,7 +147,7 @@ class Operations:
         headers = header_refs("x-request-id", *errors.LIMIT_HEADERS)
         if not method.server_streaming:
             return {"description": text, "headers": headers, "content": {"application/json": {"schema": answer}}}
-        text += f" Server-sent events: the `data` of each is a {method.output_type.name} as JSON."
+        text += f" Server-sent events: the `data` of each is a {method.output_type.name} as JSON, its `id` the cursor."
         events = {"type": "string", "contentMediaType": "text/event-stream", "contentSchema": answer}
         return {"description": text, "headers": headers, "content": {"text/event-stream": {"schema": events}}}
 

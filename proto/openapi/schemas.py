@@ -90,6 +90,8 @@ class Schemas:
             text += rules.told(self._contract.message_rules(message.full_name))
         schema["description"] = "\n\n".join(filter(None, text))
         schema["properties"] = {field.json_name: self._property(field, way) for field in shown}
+        if way is Way.IN:
+            schema["propertyNames"] = {"minLength": 1}  # all that the gateway asks of a name it does not know
         required = [field.json_name for field in shown if self._is_required(field, way)]
         if required:
             schema["required"] = required
