@@ -45,6 +45,8 @@ class GatewayConfig:
     """envoyproxy/ratelimit, for a fleet of gateways."""
     # The longest that a call may take; a client's own deadline may be shorter. Services give a statement 10 s.
     deadline_seconds: int = 15
+    trusted_proxies: int = 0
+    """Load balancers before the gateway that append to x-forwarded-for: a client's address is the one before theirs."""
     connections_max: int = 4096
     """Of all callers together. Envoy needs some 20 KiB for an idle one, and a file descriptor."""
     idle_seconds: int = 300
@@ -78,6 +80,7 @@ class GatewayConfig:
             subject_limits=json.dumps(self.subject_limits.descriptors()),
             fleet_limit=FLEET_LIMIT.read_text() if self.limiter else "",
             deadline=f"{self.deadline_seconds}s",
+            trusted_proxies=self.trusted_proxies,
             connections_max=self.connections_max,
             idle=f"{self.idle_seconds}s",
             headers=f"{self.headers_seconds}s",
@@ -139,6 +142,12 @@ def parser() -> argparse.ArgumentParser:
         help="other limits for this subject; may be given several times",
     )
     limits.add_argument("--ratelimit-service", type=address, help="envoyproxy/ratelimit, for a fleet of gateways")
+    limits.add_argument(
+        "--trusted-proxies",
+        type=int,
+        default=GatewayConfig.trusted_proxies,
+        help="load balancers before the gateway that append to x-forwarded-for",
+    )
     limits.add_argument("--connections-max", type=int, default=GatewayConfig.connections_max)
     limits.add_argument("--idle-seconds", type=int, default=GatewayConfig.idle_seconds)
     limits.add_argument("--headers-seconds", type=int, default=GatewayConfig.headers_seconds)
@@ -173,6 +182,7 @@ def config_of(options: argparse.Namespace) -> GatewayConfig:
         subject_limits=SubjectLimits(options.subject_limit, dict(options.subject_limits)),
         limiter=options.ratelimit_service,
         deadline_seconds=options.deadline_seconds,
+        trusted_proxies=options.trusted_proxies,
         connections_max=options.connections_max,
         idle_seconds=options.idle_seconds,
         headers_seconds=options.headers_seconds,

@@ -22,7 +22,7 @@ from specie.wallet.v1 import wallet_service_pb2
 
 from specie_cli.stack.address import Address
 from specie_cli.stack.issuer import ALGORITHM, AUDIENCE, ISSUER, key_id
-from specie_cli.stack.subject_limits import Allowance, SubjectLimits
+from specie_cli.stack.subject_limits import Allowance, AllowanceError, SubjectLimits, named_allowance
 from tests.kit.gateway import Gateway, gateway_config, running_gateway
 from tests.kit.ports import free_port
 from tests.kit.stack import ROOT
@@ -92,10 +92,13 @@ Headers = list[tuple[str, str]]
 Answer = tuple[int, Headers, Any]
 
 
-def call(gateway: Gateway, method: str, path: str, token_: str, body: str | None = None) -> Answer:
-    """Status, headers and body. The token may be empty: none."""
+def call(gateway: Gateway, method: str, path: str, token_: str, body: str | None = None, forwarded: str = "") -> Answer:
+    """Status, headers and body. The token may be empty: none. `forwarded`: the header x-forwarded-for."""
     connection = http.client.HTTPConnection(str(gateway.config.listen), timeout=30)
-    connection.request(method, path, body, {"authorization": f"Bearer {token_}"} if token_ else {})
+    headers = {"authorization": f"Bearer {token_}"} if token_ else {}
+    if forwarded:
+        headers["x-forwarded-for"] = forwarded
+    connection.request(method, path, body, headers)
     answer = connection.getresponse()
     content = answer.read()
     connection.close()
@@ -198,6 +201,33 @@ def test_a_client_address_has_a_limit_too_and_needs_no_token_for_it(service: Sta
         assert of_name(headers, "x-ratelimit-limit") == ["2"]
         assert grpc_call(gateway, LIST, token())[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert call(gateway, "GET", "/healthz", "")[0] == 200
+
+
+@pytest.mark.parametrize(("trusted_proxies", "expected"), [(0, [200, 429, 429]), (1, [200, 200, 429])])
+def test_a_client_says_its_own_address_only_behind_a_proxy_that_is_trusted(
+    service: StandIn, tmp_path: Path, trusted_proxies: int, expected: list[int]
+) -> None:
+    config = replace(
+        gateway_config(service.address, service.address),
+        calls_per_second_per_client=1,
+        trusted_proxies=trusted_proxies,
+    )
+    with running_gateway(config, tmp_path, ("fill_interval: 1s", "fill_interval: 3600s")) as gateway:
+        ready(gateway)
+        # What stands first is the client's own invention; the last is what the proxy saw.
+        seen = ["10.9.9.9, 192.0.2.1", "10.9.9.9, 192.0.2.2", "10.8.8.8, 192.0.2.2"]
+        found = [call(gateway, "GET", "/v1/wallets", token(), forwarded=address)[0] for address in seen]
+    assert found == expected
+
+
+@pytest.mark.parametrize("text", ["bank", "bank=", "bank=1,2", "bank=1,2,3,4", "bank=1,2,0", "bank=a,2,3", "=1,2,3"])
+def test_limits_that_cannot_be_read_are_refused(text: str) -> None:
+    with pytest.raises(AllowanceError, match="READS,WRITES,BATCHES"):
+        named_allowance(text)
+
+
+def test_a_subjects_name_may_have_an_equals_sign() -> None:
+    assert named_allowance("CN=bank=1,2,3") == ("CN=bank", Allowance(1, 2, 3))
 
 
 def test_grpc_callers_are_told_resource_exhausted(one: Gateway) -> None:
