@@ -41,9 +41,10 @@ class Refusal:
         ]
 
     def to_grpc(self) -> dict[str, object]:
-        """For gRPC-Web Envoy makes the code of the HTTP status, and of these two it makes UNAVAILABLE. What has a code
-        and no body it leaves as it is."""
-        if self.code not in (RESOURCE_EXHAUSTED, DEADLINE_EXCEEDED):
+        """Envoy makes the code of the HTTP status, for gRPC-Web always: of these three UNAVAILABLE and INTERNAL. What
+        has a code and no body it leaves as it is. Its own text, which may hold anything, stays out of headers."""
+        told_better = self.code in (RESOURCE_EXHAUSTED, DEADLINE_EXCEEDED, INVALID_ARGUMENT)
+        if not told_better or ENVOYS_OWN_TEXT in self.message:
             return {"body_format_override": {"text_format_source": {"inline_string": self.message}}}
         whole = {"grpc-status": str(self.code), "grpc-message": self.message}
         return {

@@ -109,6 +109,15 @@ def test_the_text_form(stack: Stack, wallet: str) -> None:
     assert b"grpc-status:0\r\n" in frames
 
 
+def test_text_that_cannot_be_read_is_the_callers_fault(stack: Stack) -> None:
+    headers = {"content-type": "application/grpc-web-text", "authorization": f"Bearer {stack.token}"}
+    request = urllib.request.Request(f"{stack.gateway}/{TRANSACTIONS}/GetBalance", b"!!!!", headers)  # noqa: S310 - ours
+    with pytest.raises(urllib.error.HTTPError) as error:
+        urllib.request.urlopen(request, timeout=30)  # noqa: S310 - ours
+    with error.value as answer:
+        assert (answer.code, answer.headers["grpc-status"]) == (400, "3")
+
+
 @pytest.mark.parametrize(
     ("method", "token", "expected"),
     [
