@@ -20,7 +20,7 @@ def token(
     subject: Annotated[str, typer.Option(help="Who it is for: the owner of wallets, or a program's name")],
     scope: Annotated[str, typer.Option(help='What it allows, for example "wallets.read transfers.write", or "admin"')],
     data_dir: Annotated[Path, typer.Option(help="The directory of the stack whose issuer it is")] = Path(".specie"),
-    ttl: Annotated[int, typer.Option(min=1, max=TTL_SECONDS_MAX, help="How many seconds it lives")] = 3600,
+    ttl: Annotated[int, typer.Option(min=1, help="How many seconds it lives, up to 86400")] = 3600,
     create_issuer: Annotated[
         bool, typer.Option("--create-issuer", help="Make a key and its key set, jwks.json, if there are none")
     ] = False,
@@ -33,10 +33,11 @@ def token(
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     unknown = sorted(set(scope.split()) - SCOPES)
     if unknown:
-        console.print(
-            f"error: there is no scope {', '.join(unknown)}; there are {', '.join(sorted(SCOPES))}", style="red"
-        )
-        raise typer.Exit(2)
+        text = f"warning: Specie has no scope {', '.join(unknown)}; it has {', '.join(sorted(SCOPES))}"
+        console.print(text, style="yellow")
+    if ttl > TTL_SECONDS_MAX:
+        text = f"warning: gateway and services refuse a token that lives longer than {TTL_SECONDS_MAX} s"
+        console.print(text, style="yellow")
     if not (0 < len(subject) <= SUBJECT_LENGTH_MAX and subject.isprintable()) or is_our_own(subject):
         text = f"error: a subject has 1 to {SUBJECT_LENGTH_MAX} printable characters and is not system or system/..."
         console.print(text, style="red")

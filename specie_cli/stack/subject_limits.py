@@ -44,9 +44,10 @@ class Allowance:
         return {"read": self.reads, "write": self.writes, "batch": self.batches}
 
 
-# What one person's apps do, with room: a page may read 20 things at once, nobody makes 50 payments a second, and a
-# batch is up to 5,000 transfers. A company's own backend acts for many and is given more by name.
-USUAL = Allowance(reads=200, writes=50, batches=5)
+# One subject alone cannot take a machine from the others: a small one does some 5,000 writes a second, and batches of
+# 5,000 transfers five times that in transfers. Where people call by themselves, much less does: 200,50,5, say. A
+# company's own backend acts for many and is given more by name.
+USUAL = Allowance(reads=2_000, writes=1_000, batches=20)
 
 
 @dataclass(frozen=True)
