@@ -35,9 +35,14 @@ def owned(names: Collection[str], owner: str) -> ColumnElement[bool]:
 
 
 def was_to_pay(wallet: str) -> ColumnElement[bool]:
-    """Whether the money was to come out of this wallet, by who may: as domain.visibility.shows has it."""
-    refused = transaction.c.failure_reason
-    return and_(transaction.c.source == wallet, refused.is_distinct_from(Reason.SOURCE_NOT_FOUND.value))
+    """Whether the money was to come out of this wallet, by who may, and did not fail for a third one's: as
+    domain.visibility.shows has it."""
+    refused, about = transaction.c.failure_reason, transaction.c.failure_metadata["wallet"].astext
+    return and_(
+        transaction.c.source == wallet,
+        refused.is_distinct_from(Reason.SOURCE_NOT_FOUND.value),
+        or_(about.is_(None), about == wallet, about == transaction.c.destination),
+    )
 
 
 def shows(wallet: str, principal: str) -> ColumnElement[bool]:

@@ -233,17 +233,22 @@ def _all_or_none(book: Book, movements: Sequence[Movement], bound_to: str) -> li
         failure = answer.failure if isinstance(answer, Refused) else answer.transaction.failure
         if failure is not None:
             savepoint.restore()
-            return _stopped(book, movements, index, failure, trace=isinstance(answer, Outcome))
+            return _stopped(book, movements, index, failure, bound_to, trace=isinstance(answer, Outcome))
     return answers
 
 
-def _stopped(book: Book, movements: Sequence[Movement], index: int, failure: Failure, *, trace: bool) -> list[Answer]:
+def _stopped(
+    book: Book, movements: Sequence[Movement], index: int, failure: Failure, bound_to: str, *, trace: bool
+) -> list[Answer]:
     """Nothing of an atomic batch is posted, because of the item at `index`. `trace`: the ledger's state refused it, so
-    every item is recorded as FAILED, and a retry gets the same answers."""
+    every item is recorded as FAILED, and a retry gets the same answers. What is out of somebody else's wallet is not
+    recorded as if it could have been posted: its owner would see it."""
     by = {"item": str(index), "stopped_by": f"transactions/{movements[index].id}", "reason": failure.reason.value}
     answers: list[Answer] = []
     for number, movement in enumerate(movements):
-        mine = failure if number == index else Failure(Reason.BATCH_STOPPED, by)
+        mine = failure
+        if number != index:
+            mine = not_its_own(book, movement, bound_to) or Failure(Reason.BATCH_STOPPED, by)
         known = book.find(movement.id)
         if known is not None:
             answers.append(_again(known, movement))

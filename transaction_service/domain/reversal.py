@@ -5,7 +5,7 @@ from typing import Final
 
 from transaction_service.domain.book import Book, Reversed
 from transaction_service.domain.failure import Failure, Reason
-from transaction_service.domain.guards import net_of, obstacle
+from transaction_service.domain.guards import net_of, not_its_own, obstacle
 from transaction_service.domain.movement import (
     WITHOUT_ENTRIES,
     Answer,
@@ -37,22 +37,20 @@ def reverse(book: Book, movement: Movement, bound_to: str) -> Answer:
     original = book.find(movement.reverses)
     if original is None:
         return Refused(Failure(Reason.TRANSACTION_NOT_FOUND, {"transaction": f"transactions/{movement.reverses}"}))
-    failure = _irreversible(original, movement)
-    if failure is not None:
-        return book.fail(movement, failure)
     before = book.reversed.get(movement.reverses, Reversed())
     left = _received(original) - before.amount
+    given = _given(original, movement, left, before.amount)
+    # Who may not give it back is not told what was given back already, so this is asked also where nothing is left.
+    failure = not_its_own(book, given._replace(amount=given.amount or 1), bound_to) or _irreversible(original, movement)
+    if failure is not None:
+        return book.fail(movement, failure)
     # The fee is left when all else went back in parts.
     if before.whole or (before.times and not left and not movement.terms.postings):
         return book.fail(movement, Failure(Reason.ALREADY_REVERSED, _of(movement)))
     if movement.amount > left:
         told = {"remaining": str(left), "amount": str(movement.amount)}
         return book.fail(movement, Failure(Reason.REVERSAL_ABOVE_ORIGINAL, {**_of(movement), **told}))
-    if movement.amount:
-        movement = movement._replace(terms=PLAIN)
-    else:
-        terms = movement.terms._replace(postings=_without_parts(movement.terms.postings, before.amount))
-        movement = movement._replace(amount=left, terms=terms if terms.postings else PLAIN)
+    movement = given
     postings = postings_of(movement)
     failure = obstacle(book, movement, postings, net_of(postings), bound_to, limited=False)
     if failure is not None:
@@ -61,6 +59,14 @@ def reverse(book: Book, movement: Movement, bound_to: str) -> Answer:
     whole = bool(movement.terms.postings)
     book.reversed[movement.reverses] = Reversed(before.times + 1, before.amount + movement.amount, whole)
     return book.post(movement, reversed(postings))
+
+
+def _given(original: Transaction, movement: Movement, left: int, gone_back: int) -> Movement:
+    """What it gives back: the part that was asked for, or all that is left. A compound one has no parts."""
+    if movement.amount and original.movement.kind is not TransactionKind.COMPOUND:
+        return movement._replace(terms=PLAIN)
+    terms = movement.terms._replace(postings=_without_parts(movement.terms.postings, gone_back))
+    return movement._replace(amount=left, terms=terms if terms.postings else PLAIN)
 
 
 def _irreversible(original: Transaction, movement: Movement) -> Failure | None:

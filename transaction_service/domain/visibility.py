@@ -24,10 +24,13 @@ def is_foreign(account: Account, amount: int, kind: TransactionKind, bound_to: s
 def shows(transaction: Transaction, wallet: str, principal: str) -> bool:
     """Whether the owner of this wallet, which the transaction names, sees it: what moved money, what he has asked for
     himself, and what was to come out of his wallet. Why another's attempt to pay him failed says what the other has,
-    and an attempt to debit him by who may not is none of his doing.
+    and so does a failure about a third one's wallet: a fee that cannot be given back. An attempt to debit him by who
+    may not is none of his doing.
     """
-    if transaction.state is TransactionState.POSTED or transaction.movement.principal == principal:
+    movement, failure = transaction.movement, transaction.failure
+    if transaction.state is TransactionState.POSTED or movement.principal == principal:
         return True
-    failure = transaction.failure
-    tried = failure is None or failure.reason is not Reason.SOURCE_NOT_FOUND
-    return transaction.movement.source == wallet and tried
+    if movement.source != wallet or failure is None:
+        return movement.source == wallet
+    about = failure.metadata.get("wallet", wallet)
+    return failure.reason is not Reason.SOURCE_NOT_FOUND and about in {wallet, movement.destination}
