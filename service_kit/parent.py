@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from time import monotonic
 from typing import Final
 
 CHILD_MARK: Final = "SPECIE_WORKER_CHILD"
@@ -45,7 +46,7 @@ class Worker:
     def __init__(self, module: str, environment: Mapping[str, str]) -> None:
         self._line, theirs = socket.socketpair()
         self._line.setblocking(False)
-        self._ready = False
+        self._ready_since: float | None = None
         with theirs:
             # A fresh interpreter, and no fork: no gRPC or database object exists before it starts.
             self._process = subprocess.Popen(
@@ -59,11 +60,17 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid
 
-    def is_ready(self) -> bool:
-        """Whether it runs and has been ready."""
-        with suppress(OSError):  # it has said nothing
-            self._ready = self._ready or self._line.recv(1) == READY
-        return self._ready and self.exit_code() is None
+    def listen(self) -> None:
+        """Hears whether it has become ready. To be called often: from then on counts how long it has been."""
+        if self._ready_since is None:
+            with suppress(OSError):  # it has said nothing
+                if self._line.recv(1) == READY:
+                    self._ready_since = monotonic()
+
+    def has_been_ready(self, seconds: float) -> bool:
+        """Whether it runs, and became ready so long ago."""
+        since = self._ready_since
+        return since is not None and monotonic() - since >= seconds and self.exit_code() is None
 
     def exit_code(self) -> int | None:
         """None while it runs; below 0: the signal that ended it."""

@@ -92,6 +92,8 @@ class Supervisor:
             if leaving is None and self._roll_wanted:
                 self._roll_wanted = False
                 rolling = self._roll()
+            for worker in self._workers:
+                worker.listen()
             self._revive(NOBODY if leaving is None else leaving)
         for worker in self._workers:
             worker.terminate()
@@ -119,26 +121,24 @@ class Supervisor:
                 self._workers[index] = self._start(index)
 
     def _roll(self) -> Generator[int, None, None]:
-        """Restarts one after another, each when all others are ready and have been for as long as balancers may take to
-        see it. Yields, again and again, which one is leaving."""
+        """Restarts one after another, each when all others have been ready for as long as balancers may take to see it.
+        Yields, again and again, which one is leaving."""
         log.info("roll_begun")
         for index in range(len(self._workers)):
-            if not (yield from self._all_ready()):
+            if not (yield from self._all_ready(self._settings.shutdown_notice_seconds)):
                 return
-            seen = time.monotonic() + self._settings.shutdown_notice_seconds * (index > 0)
-            while time.monotonic() < seen:
-                yield NOBODY
             self._workers[index].terminate()
             while self._workers[index].exit_code() is None:
                 yield index
             self._workers[index].wait()
             self._workers[index] = self._start(index)
-        if (yield from self._all_ready()):
+        if (yield from self._all_ready(0)):
             log.info("roll_ended")
 
-    def _all_ready(self) -> Generator[int, None, bool]:
-        give_up = time.monotonic() + READY_SECONDS_MAX
-        while waiting := [index for index, worker in enumerate(self._workers) if not worker.is_ready()]:
+    def _all_ready(self, seconds: float) -> Generator[int, None, bool]:
+        """Waits until they have been for so long; False: they do not get ready."""
+        give_up = time.monotonic() + READY_SECONDS_MAX + seconds
+        while waiting := [n for n, worker in enumerate(self._workers) if not worker.has_been_ready(seconds)]:
             if time.monotonic() > give_up:
                 log.error("roll_stopped", not_ready=waiting)
                 return False

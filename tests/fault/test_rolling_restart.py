@@ -26,8 +26,6 @@ NOTICE = {f"SPECIE_{service}_SHUTDOWN_NOTICE_SECONDS": "1.5" for service in ("WA
 """`specie up` leaves it out. The gateway takes a second to notice."""
 SETTLE_SECONDS = 1.5
 """After a restart, before the next: all callers have connected again."""
-CALLERS = 2
-"""Of each kind."""
 PAUSE_SECONDS = 0.05
 """Between a caller's calls: nobody is to be late because the machine has too much to do."""
 CALL_SECONDS = 15.0
@@ -76,7 +74,7 @@ class Load:
                 partial(self._transfer, transactions),
                 partial(self._read, wallets),
             ]
-            callers = [asyncio.create_task(self._caller(kind)) for kind in kinds * CALLERS]
+            callers = [asyncio.create_task(self._caller(kind)) for kind in kinds]
             try:
                 yield
             finally:
