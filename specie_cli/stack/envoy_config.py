@@ -121,6 +121,9 @@ def parser() -> argparse.ArgumentParser:
     tokens.add_argument("--issuer", required=True, help="whose tokens are taken: their claim iss")
     tokens.add_argument("--audience", default=Identity.audience, help="whom tokens are for: their claim aud")
     tokens.add_argument("--jwks", required=True, help="the issuer's public keys: a file, or an http(s) URL")
+    tokens.add_argument(
+        "--jwks-ca", type=Path, default=Identity.jwks_authority, help="who signs the certificate of an https URL"
+    )
     tokens.add_argument("--max-lifetime-seconds", type=int, default=Identity.max_lifetime_seconds)
 
     limits = options.add_argument_group("limits")
@@ -173,7 +176,9 @@ def config_of(options: argparse.Namespace) -> GatewayConfig:
         admin=options.admin,
         wallet=tuple(options.wallet),
         transaction=tuple(options.transaction),
-        identity=Identity(options.issuer, options.jwks, options.audience, options.max_lifetime_seconds),
+        identity=Identity(
+            options.issuer, options.jwks, options.audience, options.max_lifetime_seconds, options.jwks_ca
+        ),
         descriptor_set=options.descriptor_set,
         lua=options.lua,
         docs=DocsPage(options.openapi, options.docs, options.swagger_ui or swagger_ui()),

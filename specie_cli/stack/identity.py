@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from specie_cli.stack.address import Address
-from specie_cli.stack.tls import TlsToIssuer
+from specie_cli.stack.tls import SYSTEM_AUTHORITIES, TlsToIssuer
 
 JWKS_CLUSTER = "issuer"
 CLOCK_SKEW_SECONDS = 5
@@ -29,6 +29,8 @@ class Identity:
     jwks: str
     audience: str = "specie"
     max_lifetime_seconds: int = 86_400
+    jwks_authority: Path = SYSTEM_AUTHORITIES
+    """Of an https URL: who signs the certificate of the server that has the keys. PEM, as Envoy will find it."""
     refresh_seconds: int = 60
     """Of a URL: after so long a key that was withdrawn is good no more, and a new one is known."""
 
@@ -79,7 +81,11 @@ class Identity:
             "connect_timeout": f"{JWKS_TIMEOUT_SECONDS}s",
             "load_assignment": {"cluster_name": JWKS_CLUSTER, "endpoints": [{"lb_endpoints": [address.endpoint()]}]},
         }
-        return [cluster | {"transport_socket": TlsToIssuer(address.host).socket()} if secure else cluster]
+        return [
+            cluster | {"transport_socket": TlsToIssuer(address.host, self.jwks_authority).socket()}
+            if secure
+            else cluster
+        ]
 
     @property
     def _is_remote(self) -> bool:

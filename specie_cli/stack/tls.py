@@ -6,7 +6,7 @@ from pathlib import Path
 
 DOWNSTREAM = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
 UPSTREAM = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
-SYSTEM_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"  # Debian's name, and that of Envoy's own image
+SYSTEM_AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")  # Debian's name, and that of Envoy's own image
 AT_LEAST_TLS_1_2 = {"tls_minimum_protocol_version": "TLSv1_2"}
 
 
@@ -43,7 +43,7 @@ class InnerTls:
             {
                 "tls_params": AT_LEAST_TLS_1_2,
                 "tls_certificates": [certificate(self.certificate, self.key)],
-                "validation_context": validation(str(self.authority), hosts),
+                "validation_context": validation(self.authority, hosts),
                 "alpn_protocols": ["h2"],
             },
         )
@@ -51,12 +51,13 @@ class InnerTls:
 
 @dataclass(frozen=True)
 class TlsToIssuer:
-    """To a server of the internet, whose certificate must name this host."""
+    """To a server whose certificate must name this host. `authority` signs it."""
 
     host: str
+    authority: Path
 
     def socket(self) -> dict[str, object]:
-        context = {"tls_params": AT_LEAST_TLS_1_2, "validation_context": validation(SYSTEM_AUTHORITIES, {self.host})}
+        context = {"tls_params": AT_LEAST_TLS_1_2, "validation_context": validation(self.authority, {self.host})}
         return tls_socket(UPSTREAM, context, sni=self.host)
 
 
@@ -71,9 +72,9 @@ def certificate(chain: Path, key: Path) -> dict[str, object]:
     return {"certificate_chain": {"filename": str(chain)}, "private_key": {"filename": str(key)}}
 
 
-def validation(authority: str, hosts: set[str] | frozenset[str]) -> dict[str, object]:
+def validation(authority: Path, hosts: set[str] | frozenset[str]) -> dict[str, object]:
     names = [{"san_type": name_kind(host), "matcher": {"exact": host}} for host in sorted(hosts)]
-    return {"trusted_ca": {"filename": authority}, "match_typed_subject_alt_names": names}
+    return {"trusted_ca": {"filename": str(authority)}, "match_typed_subject_alt_names": names}
 
 
 def name_kind(host: str) -> str:

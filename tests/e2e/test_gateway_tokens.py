@@ -3,8 +3,10 @@
 import base64
 import http.client
 import json
+import ssl
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +19,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from specie_cli.stack.authority import Authority
 from specie_cli.stack.identity import Identity, UnusableKeysError
 from specie_cli.stack.issuer import ISSUER, Issuer, key_id
 from tests.kit.gateway import Gateway, gateway_config, running_gateway
@@ -225,8 +228,9 @@ class KeyServer:
         self.works = False
 
 
-@pytest.fixture
-def key_server() -> Iterator[tuple[KeyServer, str]]:
+@contextmanager
+def key_server(tls: ssl.SSLContext | None = None) -> Iterator[tuple[KeyServer, int]]:
+    """And its port."""
     published = KeyServer()
 
     class Handler(BaseHTTPRequestHandler):
@@ -241,10 +245,12 @@ def key_server() -> Iterator[tuple[KeyServer, str]]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:
-            yield published, f"http://127.0.0.1:{server.server_address[1]}/jwks.json"
+            yield published, server.server_address[1]
         finally:
             server.shutdown()
             thread.join()
@@ -260,14 +266,15 @@ def signed(key: Ed25519PrivateKey, name: str) -> str:
     return jwt.encode(claims, key, "EdDSA", {"kid": name})
 
 
-def test_keys_of_a_url_are_fetched_again_and_again(tmp_path: Path, key_server: tuple[KeyServer, str]) -> None:
+def test_keys_of_a_url_are_fetched_again_and_again(tmp_path: Path) -> None:
     """EdDSA too. While the issuer is away nobody is told that a token is bad; a withdrawn key is good no more, though
     its tokens were taken before."""
-    published, url = key_server
     old, new = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
-    published.keys = [public(old, "old")]
-    config = gateway_config(identity=Identity(ISSUER, url, refresh_seconds=1))
-    with running_gateway(config, tmp_path) as gateway:
+    with ExitStack() as stack:
+        published, port = stack.enter_context(key_server())
+        published.keys = [public(old, "old")]
+        identity = Identity(ISSUER, f"http://127.0.0.1:{port}/jwks.json", refresh_seconds=1)
+        gateway = stack.enter_context(running_gateway(gateway_config(identity=identity), tmp_path))
         status, headers, body = call(gateway, "/nothing", authorization(signed(old, "old")))
         assert (status, body["code"], body["details"][0]["reason"]) == (503, 14, "UNAVAILABLE")
         assert challenge(headers) == ['Bearer realm="specie"']
@@ -278,6 +285,23 @@ def test_keys_of_a_url_are_fetched_again_and_again(tmp_path: Path, key_server: t
         published.keys = [public(new, "new")]
         wait_for(gateway, of_new, 404)
         assert call(gateway, "/nothing", authorization(of_old))[0] == 401
+
+
+@pytest.mark.parametrize(("name", "status"), [("localhost", 404), ("another-host", 503)])
+def test_keys_of_an_https_url_are_those_of_the_server_that_it_names(tmp_path: Path, name: str, status: int) -> None:
+    authority = Authority(tmp_path)
+    authority.make()
+    own = authority.sign("issuer", [name])
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(own.certificate, own.key)
+    key = Ed25519PrivateKey.generate()
+    with ExitStack() as stack:
+        published, port = stack.enter_context(key_server(tls))
+        published.keys, published.works = [public(key, "key")], True
+        url = f"https://localhost:{port}/jwks.json"
+        identity = Identity(ISSUER, url, jwks_authority=authority.certificate)
+        gateway = stack.enter_context(running_gateway(gateway_config(identity=identity), tmp_path))
+        assert call(gateway, "/nothing", authorization(signed(key, "key")))[0] == status
 
 
 def wait_for(gateway: Gateway, token_: str, status: int) -> None:
