@@ -1,6 +1,7 @@
 """The whole document, and how it is written: the same descriptors always give the same bytes."""
 
 import json
+from collections import Counter
 from typing import Any, Final
 
 from proto.openapi.contract import Contract
@@ -98,10 +99,25 @@ def document(contract: Contract) -> Object:
             "schemas": dict(sorted(schemas.components.items())),
             "parameters": PARAMETERS,
             "headers": HEADERS,
-            "responses": dict(sorted(operations.responses.items())),
+            "responses": shared_responses(paths),
             "securitySchemes": SECURITY_SCHEMES,
         },
     }
+
+
+def shared_responses(paths: dict[str, Object]) -> Object:
+    """Takes out of the operations what several of them answer alike, and gives it a name."""
+    answers = [operation["responses"] for verbs in paths.values() for operation in verbs.values()]
+    shared: Object = {}
+    for status in sorted({status for responses in answers for status in responses} - {"200"}):
+        all_of_status = [json.dumps(responses[status]) for responses in answers if status in responses]
+        usual, count = Counter(all_of_status).most_common(1)[0]
+        if count > 1:
+            shared[f"Error{status}"] = json.loads(usual)
+            for responses in answers:
+                if json.dumps(responses.get(status)) == usual:
+                    responses[status] = {"$ref": f"#/components/responses/Error{status}"}
+    return shared
 
 
 def render(image: bytes) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from google.protobuf.descriptor import MethodDescriptor
 
+from proto.openapi import examples
 from proto.openapi.contract import Contract
 
 HTTP: Final[Mapping[str, int]] = {
@@ -27,7 +28,7 @@ HTTP: Final[Mapping[str, int]] = {
 TITLES: Final[Mapping[int, str]] = {
     400: "The request is wrong, or what it asks for cannot be done as things stand.",
     401: "The call carries no token that is accepted.",
-    403: "The token does not allow this call, or a web page of another origin has made it.",
+    403: "The token does not allow this call.",
     404: "What the request names does not exist, or not for this caller.",
     408: "The request did not arrive in time.",
     409: "It collides with what is there or with what others do at this moment.",
@@ -57,8 +58,6 @@ GATEWAY_BODY: Final[Mapping[int, tuple[str, ...]]] = {
 """How it can refuse a call with a body."""
 GATEWAY_PATH: Final[Mapping[int, tuple[str, ...]]] = {404: ("UNKNOWN_METHOD",)}
 """How it can refuse a call whose path has a name in it: with another one it is no call."""
-ALIKE: Final = frozenset({401, 403, 408, 413, 429, 431, 500, 502, 503, 504})
-"""What is refused in the same way at nearly every call."""
 LIMIT_HEADERS: Final = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
 HEADERS: Final[Mapping[int, tuple[str, ...]]] = {
     429: ("retry-after", *LIMIT_HEADERS),
@@ -90,6 +89,19 @@ class Reasons:
         order = list(self._codes)
         return {status: sorted(found[status], key=order.index) for status in sorted(found)}
 
+    def response(self, status: int, reasons: list[str]) -> dict[str, Any]:
+        """The response object of one HTTP status: a Status whose ErrorInfo has one of these reasons."""
+        has_reason = {"properties": {"reason": {"enum": reasons}}, "required": ["reason"]}
+        schema = {"$ref": "#/components/schemas/Status", "properties": {"details": {"contains": has_reason}}}
+        code = self._contract.enum("google.rpc.Code").values_by_name[self._codes[reasons[0]]].number
+        example = examples.status(code, reasons[0], "what is wrong, in words")
+        listed = ", ".join(f"`{reason}`" for reason in reasons)
+        return {
+            "description": f"{TITLES[status]}\n\nReasons: {listed}.",
+            "headers": header_refs("x-request-id", *HEADERS.get(status, ())),
+            "content": {"application/json": {"schema": schema, "example": example}},
+        }
+
     def _said(self, method: MethodDescriptor) -> set[str]:
         service = method.containing_service
         found = set(self._listed(service.full_name, method.name, whole=True))
@@ -119,18 +131,6 @@ class Reasons:
 
     def _names(self, text: str) -> Iterator[str]:
         return (name for name in _NAME.findall(text) if name in self._codes)
-
-
-def response(status: int, reasons: list[str]) -> dict[str, Any]:
-    """The response object of one HTTP status: a Status whose ErrorInfo has one of these reasons."""
-    has_reason = {"properties": {"reason": {"enum": reasons}}, "required": ["reason"]}
-    schema = {"$ref": "#/components/schemas/Status", "properties": {"details": {"contains": has_reason}}}
-    listed = ", ".join(f"`{reason}`" for reason in reasons)
-    return {
-        "description": f"{TITLES[status]}\n\nReasons: {listed}.",
-        "headers": header_refs("x-request-id", *HEADERS.get(status, ())),
-        "content": {"application/json": {"schema": schema}},
-    }
 
 
 def header_refs(*names: str) -> dict[str, Any]:

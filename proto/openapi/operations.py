@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 
-from proto.openapi import errors, rules
+from proto.openapi import errors, examples, rules
 from proto.openapi.contract import Contract, HttpRule, message_of
 from proto.openapi.errors import Reasons, header_refs
 from proto.openapi.schemas import WELL_KNOWN, Schemas, Way
@@ -52,8 +52,6 @@ class Operations:
         self._contract = contract
         self._schemas = schemas
         self._reasons = Reasons(contract)
-        self.responses: Final[Object] = {}
-        """The components that grow as operations are asked for."""
 
     def of(self, method: MethodDescriptor) -> Iterator[tuple[Binding, Object]]:
         """One for each binding; the first has the call's own name."""
@@ -66,7 +64,7 @@ class Operations:
     def _operation(self, method: MethodDescriptor, binding: Binding, operation_id: str) -> Object:
         access = self._contract.access(method)
         comment = self._contract.comment(method.full_name)
-        summary = re.split(r"\.\s", comment, maxsplit=1)[0].removesuffix(".")
+        summary = re.split(r"\.\s", comment, maxsplit=1)[0].removesuffix(".").replace("`", "")
         description = [comment]
         if access.scope:
             trusted = ", and a trusted caller (`admin` or `service`)" if access.trusted_only else ""
@@ -119,27 +117,19 @@ class Operations:
             field = method.input_type.fields_by_name[binding.body]
             message, said = message_of(field), self._contract.rules(field.full_name)
             text = "\n\n".join([self._contract.comment(field.full_name), *rules.told(said)])
-        schema = self._schemas.used(message, Way.IN, said, without=frozenset(binding.bound))
+        without = frozenset(binding.bound)
+        schema = self._schemas.used(message, Way.IN, said, without)
         required = {*schema.get("required", ()), *self._schemas.resolved(schema).get("required", ())}
         body: Object = {"required": bool(required)}
         if text:
             body["description"] = text
-        return body | {"content": {"application/json": {"schema": schema}}}
+        example = examples.body(self._contract, message, frozenset(schema.get("required", ())), without)
+        return body | {"content": {"application/json": {"schema": schema, "example": example}}}
 
     def _responses(self, method: MethodDescriptor, binding: Binding) -> Object:
         reasons = self._reasons.of(method, has_body=bool(binding.body), has_path=bool(binding.bound))
-        failures = {str(status): self._failure(status, of_status) for status, of_status in reasons.items()}
+        failures = {str(status): self._reasons.response(status, of_status) for status, of_status in reasons.items()}
         return {"200": self._success(method), **failures}
-
-    def _failure(self, status: int, reasons: list[str]) -> Object:
-        """Most of them are the same at every call, and stand once."""
-        response = errors.response(status, reasons)
-        if status not in errors.ALIKE:
-            return response
-        name = f"Error{status}"
-        if self.responses.setdefault(name, response) != response:
-            return response
-        return {"$ref": f"#/components/responses/{name}"}
 
     def _success(self, method: MethodDescriptor) -> Object:
         answer = self._schemas.ref(method.output_type, Way.OUT)

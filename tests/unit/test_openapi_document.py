@@ -55,6 +55,16 @@ def test_every_schema_is_json_schema_2020_12(name: str) -> None:
     Draft202012Validator.check_schema(SCHEMAS[name])
 
 
+def test_every_example_is_as_its_schema_says() -> None:
+    bodies = [operation["requestBody"] for operation in OPERATIONS.values() if "requestBody" in operation]
+    failures = [
+        response for operation in OPERATIONS.values() for status, response in responses_of(operation) if status != 200
+    ]
+    for told in (*bodies, *failures):
+        content = told["content"]["application/json"]
+        Draft202012Validator(content["schema"] | {"components": DOCUMENT["components"]}).validate(content["example"])
+
+
 def test_every_public_call_is_in_it_and_no_internal_one() -> None:
     services = [
         wallet_service_pb2.DESCRIPTOR.services_by_name["WalletService"],
