@@ -66,7 +66,8 @@ def test_data_stays_and_secrets_do_not_show(data_dir: Path) -> None:
         printed = stack.output.read_text()
     assert "data, logs, passwords" in printed
     secrets = list((data_dir / "secrets").iterdir())
-    assert {f.name for f in secrets} == {"postgres", "specie_owner", "specie_wallet", "specie_transaction"}
+    passwords = {"postgres", "specie_owner", "specie_wallet", "specie_transaction"}
+    assert {f.name for f in secrets} == passwords | {"issuer.pem", "wallet.token"}
     everything = printed + "".join(log.read_text() for log in (data_dir / "logs").iterdir())
     for file in secrets:
         assert file.stat().st_mode & 0o777 == 0o600
