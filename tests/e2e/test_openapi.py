@@ -23,7 +23,7 @@ OPERATIONS = {
 }
 STREAM = "WatchTransactions"
 NO_UUID = "00000000-0000-0000-0000-000000000000"
-EXAMPLES = 5
+EXAMPLES = 3
 """At random, for each operation, beside those that try its parameters out one after the other."""
 
 # Good and bad requests, the same at each run. Other methods at the same paths are no business of the document.
