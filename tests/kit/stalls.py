@@ -16,16 +16,19 @@ from tests.kit.stack import Stack
 @contextmanager
 def halted(pids: Iterable[int]) -> Iterator[None]:
     """These processes do nothing, and nobody is told: their connections stay open."""
-    stopped = list(pids)
-    assert stopped
+    found = list(pids)
+    assert found
     try:
-        for pid in stopped:
-            os.kill(pid, signal.SIGSTOP)
+        _send(found, signal.SIGSTOP)
         yield
     finally:
-        for pid in stopped:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+        _send(found, signal.SIGCONT)
+
+
+def _send(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.kill(pid, number)
 
 
 def children(pid: int) -> list[int]:

@@ -65,9 +65,10 @@ CHANNEL_OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
-    # A server that vanished without a word is noticed within seconds. Not more often than the server allows.
+    # A server that vanished without a word is noticed, but later than the calls to it are over: that their time was up
+    # is the better answer. Not more often than the server allows.
     ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
     # 1000 accounts take some 200 kB; the same bound as the server's own.
     ("grpc.max_receive_message_length", 4 * 1024 * 1024),
 )
