@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -59,8 +60,11 @@ class Issuer:
         return jwt.encode(usual | claims, key, ALGORITHM, {"kid": key_id(key)})
 
     def _key(self) -> ec.EllipticCurvePrivateKey:
-        key = serialization.load_pem_private_key(self._key_file.read_bytes(), password=None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
+        try:
+            key = serialization.load_pem_private_key(self._key_file.read_bytes(), password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it has a password
+            key = None
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
             raise StackError(f"{self._key_file} is not a key on the curve P-256; delete it to get a new one.")
         return key
 

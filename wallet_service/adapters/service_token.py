@@ -10,7 +10,7 @@ class ServiceToken:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._changed_ns = 0
+        self._changed_ns = -1
         self._header = ""
 
     def header(self) -> str:
@@ -18,9 +18,9 @@ class ServiceToken:
         try:
             changed_ns = self._path.stat().st_mtime_ns
             if changed_ns != self._changed_ns:
-                self._header = f"Bearer {self._path.read_text().strip()}"
-                self._changed_ns = changed_ns
-        except OSError as error:
+                (token,) = self._path.read_text("ascii").split()
+                self._header, self._changed_ns = f"Bearer {token}", changed_ns
+        except (OSError, ValueError) as error:
             text = "the wallet service has no token of its own now; whoever renews it is late"
             raise Refusal("UNAVAILABLE", text, retry_after_seconds=RETRY_AFTER_SECONDS) from error
         return self._header
