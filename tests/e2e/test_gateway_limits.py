@@ -62,7 +62,7 @@ def one(service: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with running_gateway(
         config, tmp_path_factory.mktemp("one"), ('"fill_interval": "1s"', '"fill_interval": "3600s"')
     ) as gateway:
-        ready(gateway)
+        gateway.wait_until_healthy()
         yield gateway
 
 
@@ -70,7 +70,7 @@ def one(service: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def roomy(service: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     config = replace(gateway_config(service.address, service.address), subject_limits=SubjectLimits(ROOMY))
     with running_gateway(config, tmp_path_factory.mktemp("roomy")) as gateway:
-        ready(gateway)
+        gateway.wait_until_healthy()
         yield gateway
 
 
@@ -78,14 +78,8 @@ def roomy(service: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def of_a_fleet(service: StandIn, fleet_limiter: Limiter, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     config = replace(gateway_config(service.address, service.address), limiter=fleet_limiter.address)
     with running_gateway(config, tmp_path_factory.mktemp("fleet")) as gateway:
-        ready(gateway)
+        gateway.wait_until_healthy()
         yield gateway
-
-
-def ready(gateway: Gateway) -> None:
-    """Waits until the services behind it have been found healthy."""
-    while call(gateway, "GET", "/healthz", "")[0] != 200:
-        time.sleep(0.02)
 
 
 Headers = list[tuple[str, str]]
@@ -192,7 +186,7 @@ def test_a_client_address_has_a_limit_too_and_needs_no_token_for_it(service: Sta
     config = replace(gateway_config(service.address, service.address), calls_per_second_per_client=2)
     with running_gateway(config, tmp_path, ("fill_interval: 1s", "fill_interval: 3600s")) as gateway:
         # Whoever watches the gateway is not held back, nor holds anybody back.
-        ready(gateway)
+        gateway.wait_until_healthy()
         answers = [call(gateway, "GET", "/v1/wallets", "") for _ in range(4)]
         assert [status for status, _, _ in answers] == [401, 401, 429, 429]
         _, headers, body = answers[-1]
@@ -213,7 +207,7 @@ def test_a_client_says_its_own_address_only_behind_a_proxy_that_is_trusted(
         trusted_proxies=trusted_proxies,
     )
     with running_gateway(config, tmp_path, ("fill_interval: 1s", "fill_interval: 3600s")) as gateway:
-        ready(gateway)
+        gateway.wait_until_healthy()
         # What stands first is the client's own invention; the last is what the proxy saw.
         seen = ["10.9.9.9, 192.0.2.1", "10.9.9.9, 192.0.2.2", "10.8.8.8, 192.0.2.2"]
         found = [call(gateway, "GET", "/v1/wallets", token(), forwarded=address)[0] for address in seen]
@@ -291,7 +285,7 @@ def test_without_the_limiter_of_the_fleet_the_gateways_own_limit_holds(service: 
         subject_limits=SubjectLimits(TINY),
     )
     with running_gateway(config, tmp_path, ('"fill_interval": "1s"', '"fill_interval": "3600s"')) as gateway:
-        ready(gateway)
+        gateway.wait_until_healthy()
         found = [call(gateway, "GET", "/v1/wallets", token("alice"))[0] for _ in range(5)]
     assert found == [200, 200, 200, 429, 429]
 

@@ -53,10 +53,7 @@ def gateway_with(stack: ExitStack, folder: Path, **changed: int) -> Gateway:
     service = stack.enter_context(standin())
     config = replace(gateway_config(service.address, service.address), **changed)  # type: ignore[arg-type]
     gateway = stack.enter_context(running_gateway(config, folder))
-    client, deadline = GoodClient(gateway, stack), time.monotonic() + WAIT_SECONDS
-    while client.call() != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    gateway.wait_until_healthy()
     return gateway
 
 

@@ -41,7 +41,7 @@ def gateway(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> I
             gateway_config(service.address, service.address), public_tls=PublicTls(own.certificate, own.key)
         )
         with running_gateway(config, tmp_path_factory.mktemp("gateway")) as running:
-            wait_until_healthy(running, trusting(authority))
+            running.wait_until_healthy(trusting(authority))
             yield running
 
 
@@ -63,13 +63,6 @@ def get(gateway: Gateway, path: str, context: ssl.SSLContext | None = None) -> t
         return answer.status, json.loads(answer.read())
     finally:
         connection.close()
-
-
-def wait_until_healthy(gateway: Gateway, context: ssl.SSLContext | None = None) -> None:
-    deadline = time.monotonic() + 30
-    while get(gateway, "/healthz", context)[0] != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_json_and_grpc_over_tls(gateway: Gateway, authority: Authority) -> None:
@@ -128,7 +121,7 @@ def with_services(stack: ExitStack, authority: Authority, service: grpc.ServerCr
 def test_calls_and_health_checks_go_to_the_services_with_mutual_tls(authority: Authority, tmp_path: Path) -> None:
     with ExitStack() as stack:
         gateway = with_services(stack, authority, secure(authority.sign("service", [HOST]), authority), tmp_path)
-        wait_until_healthy(gateway)
+        gateway.wait_until_healthy()
         assert get(gateway, "/v1/wallets")[0] == 200
 
 

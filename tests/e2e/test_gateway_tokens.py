@@ -40,8 +40,7 @@ def service() -> Iterator[StandIn]:
 def gateway(service: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     config = gateway_config(service.address, service.address)
     with running_gateway(config, tmp_path_factory.mktemp("gateway")) as running:
-        while call(running, "/healthz")[0] != 200:
-            time.sleep(0.02)
+        running.wait_until_healthy()
         yield running
 
 

@@ -1,8 +1,11 @@
 """A gateway by itself: the real Envoy with the real configuration, before whatever a test puts behind it."""
 
 import socket
+import ssl
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +36,21 @@ class Gateway:
     def target(self) -> str:
         """For gRPC."""
         return str(self.config.listen)
+
+    def wait_until_healthy(self, trust: ssl.SSLContext | None = None) -> None:
+        """Until health checks of both services behind it were answered. `trust`: the gateway speaks TLS."""
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        scheme = "https" if trust else "http"
+        while True:
+            try:
+                urllib.request.urlopen(f"{scheme}://{self.target}/healthz", timeout=10, context=trust).close()  # noqa: S310
+            except urllib.error.HTTPError as error:
+                error.close()
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL_SECONDS)
+            else:
+                return
 
     @property
     def url(self) -> str:
