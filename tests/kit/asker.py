@@ -42,7 +42,7 @@ from specie.type.v1 import Limits, Money
 
 from tests.kit.asked import Asked
 from tests.kit.calls import CALL_SECONDS, Failed, posting, read_status, to_failed, usd, why
-from tests.kit.model import Purse
+from tests.kit.kept import Purse
 from tests.kit.tokens import Authorised
 
 NO_SUCH = "00000000-0000-0000-0000-000000000000"

@@ -6,12 +6,13 @@ time. A request's key stands for the id of its transaction, and of the hold that
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from tests.kit.asked import Asked, Move
+from tests.kit.kept import Purse, Reserved, Stored, Told
 
 BIGGEST = 9_223_372_036_854_775_807
 WEEK = timedelta(days=7)
@@ -28,71 +29,13 @@ SUCCESSES = {"POSTED", "PENDING"}
 MOVES_NO_MONEY = {"HOLD", "RELEASE", "EXPIRY"}
 
 
-class Told(NamedTuple):
-    """POSTED, PENDING or a reason; and whether it had been told before."""
-
-    code: str
-    replayed: bool = False
-
-
-@dataclass
-class Stored:
-    """A request, what became of it, the moves that it has made, and how much its destination got by them; by a
-    reversal: has given back."""
-
-    asked: Asked
-    code: str
-    moves: list[Move] = field(default_factory=list)
-    received: int = 0
-
-
-@dataclass
-class Purse:
-    """An account."""
-
-    currency: str = "USD"
-    kind: str = "USER"
-    state: str = "OPEN"
-    endless: bool = False
-    amount: int = 0
-    revision: int = 0
-    entries: int = 0
-    credit: int = 0
-    per_transaction: int = 0
-    per_day: int = 0
-    per_hour: int = 0
-    zone: str = "UTC"
-    debits_today: list[tuple[datetime, int]] = field(default_factory=list)
-    debits_this_hour: list[datetime] = field(default_factory=list)
-
-    @property
-    def limited(self) -> bool:
-        return self.per_transaction > 0 or self.per_day > 0 or self.per_hour > 0
-
-
-@dataclass
-class Reserved:
-    """A hold."""
-
-    source: str
-    destination: str
-    currency: str
-    amount: int
-    expire: datetime
-    state: str = "OPEN"
-    captured: int = 0
-    released: int = 0
-
-    @property
-    def left(self) -> int:
-        return self.amount - self.captured - self.released
-
-
 class Model:
-    """What the contract promises. Whoever uses it opens the accounts that exist, and moves the time."""
+    """What the contract promises. Whoever uses it opens the accounts that exist, moves the time, and says who asks:
+    `bound_to` is the owner to whose wallets he is bound, empty: he is trusted."""
 
     def __init__(self, now: datetime) -> None:
         self.now = now
+        self.bound_to = ""
         self.purses: dict[str, Purse] = {}
         self.stored: dict[str, Stored] = {}
         self.holds: dict[str, Reserved] = {}
@@ -109,7 +52,7 @@ class Model:
         before = self.stored.get(asked.key)
         if before is not None:
             return Told(before.code, replayed=True) if before.asked == asked else Told("REQUEST_ID_REUSED")
-        told = Stored(asked, "PENDING") if asked.deferred else self._try(asked)
+        told = self._defer(asked) if asked.deferred else self._try(asked)
         if told.code not in NEVER_STORED and not (asked.kind == "EXPIRY" and told.code != "POSTED"):
             self.stored[asked.key] = told
         return Told(told.code)
@@ -129,7 +72,7 @@ class Model:
         """What the ledger's state refuses is stored with all of its batch, what the request refuses is not."""
         answers = []
         for index, asked in enumerate(batch):
-            code = reason if index == culprit else "BATCH_STOPPED"
+            code = reason if index == culprit else self._not_his(_debits(asked)) or "BATCH_STOPPED"
             before = self.stored.get(asked.key)
             if before is not None:
                 answers.append(Told(before.code, True) if before.asked == asked else Told("REQUEST_ID_REUSED"))
@@ -144,6 +87,7 @@ class Model:
         stored = self.stored[key]
         if stored.code != "PENDING":
             return Told(stored.code, replayed=True)
+        self.bound_to = ""  # whose it is was asked when it was accepted
         self.stored[key] = self._try(stored.asked)
         return Told(self.stored[key].code)
 
@@ -153,6 +97,18 @@ class Model:
             return Told(stored.code, replayed=True)
         stored = self.stored[key] = Stored(stored.asked, "TRANSFER_CANCELLED")
         return Told(stored.code)
+
+    def _defer(self, asked: Asked) -> Stored:
+        """Of who is trusted nothing is asked before it is due."""
+        return Stored(asked, self._not_his(_debits(asked)) or "PENDING")
+
+    def _not_his(self, moves: Sequence[Move]) -> str:
+        """Why who asks may not debit them: who is bound only wallets of his own. Or nothing."""
+        payers = [self.purses.get(name) for name, amount, _ in moves if amount < 0]
+        return "SOURCE_NOT_FOUND" if self.bound_to and not all(map(self._is_his, payers)) else ""
+
+    def _is_his(self, purse: Purse | None) -> bool:
+        return purse is not None and purse.kind != "SYSTEM" and purse.owner == self.bound_to
 
     def _try(self, asked: Asked) -> Stored:
         """What becomes of it now, and its effect."""
@@ -190,8 +146,9 @@ class Model:
         hold = self.holds.get(asked.hold)
         if hold is None:
             return Stored(asked, "HOLD_NOT_FOUND")
-        if self._ended(hold):
-            return Stored(asked, self._ended(hold))
+        not_his = self._not_his([(hold.source, -1, hold.currency)])
+        if not_his or self._ended(hold):
+            return Stored(asked, not_his or self._ended(hold))
         amount = asked.amount or hold.left
         if asked.currency != hold.currency:
             return Stored(asked, "CURRENCY_MISMATCH")
@@ -213,6 +170,9 @@ class Model:
         if hold is None:
             return Stored(asked, "HOLD_NOT_FOUND")
         expires = asked.kind == "EXPIRY"
+        not_his = self._not_his([(hold.source, -1, hold.currency)])
+        if not_his:
+            return Stored(asked, not_his)
         if hold.state != "OPEN" or (self._ended(hold) and not expires):
             return Stored(asked, self._ended(hold))
         hold.released += hold.left
@@ -229,10 +189,12 @@ class Model:
         original = self.stored.get(asked.reverses)
         if original is None:
             return Stored(asked, "TRANSACTION_NOT_FOUND")
-        irreversible = self._irreversible(asked, original)
+        before = sum(s.received for s in self._reversals(asked.reverses))
+        irreversible = self._not_his(_to_give_back(asked, original.asked, before)) or self._irreversible(
+            asked, original
+        )
         if irreversible:
             return Stored(asked, irreversible)
-        before = sum(s.received for s in self._reversals(asked.reverses))
         if asked.amount:
             moves = [(asked.source, -asked.amount, asked.currency), (asked.destination, asked.amount, asked.currency)]
         else:
@@ -277,9 +239,12 @@ class Model:
 
     def _not_allowed(self, asked: Asked, moves: Sequence[Move]) -> str | None:
         debits, credits_ = [m for m in moves if m[1] < 0], [m for m in moves if m[1] > 0]
-        if any(name not in self.purses for name, _, _ in debits):
+        from_outside = _comes_from_outside(asked)
+        if any(name not in self.purses for name, _, _ in debits) or (not from_outside and self._not_his(debits)):
             return "SOURCE_NOT_FOUND"
-        if any(name not in self.purses for name, _, _ in credits_):
+        # A deposit goes only where who asks could debit it.
+        to_another = asked.kind == "DEPOSIT" and self._not_his([(asked.destination, -1, asked.currency)])
+        if to_another or any(name not in self.purses for name, _, _ in credits_):
             return "DESTINATION_NOT_FOUND"
         if asked.provider and self.purses[asked.provider].kind != "PROVIDER":
             return "NOT_A_PROVIDER"
@@ -375,6 +340,27 @@ class Model:
         purse.per_hour, purse.zone, purse.credit = limits["debits_per_hour"], limits["time_zone"], limits["credit"]
         purse.revision = revision
         return "set"
+
+
+def _comes_from_outside(asked: Asked) -> bool:
+    """The outside world is nobody's, and pays what is deposited."""
+    return asked.kind == "DEPOSIT" and not asked.provider
+
+
+def _debits(asked: Asked) -> list[Move]:
+    """What is asked of those who pay, but for the outside world."""
+    return [] if _comes_from_outside(asked) else asked.moves
+
+
+def _to_give_back(asked: Asked, original: Asked, gone_back: int) -> list[Move]:
+    """Out of which wallets a reversal takes, as far as that is known before anything is looked at: the part that was
+    asked for, or all that is left; if nothing is, as if all were."""
+    if original.kind == "COMPOUND" or (not asked.amount and original.charged):
+        back = [(name, -amount, currency) for name, amount, currency in original.moves]
+        if original.kind != "COMPOUND" and gone_back == original.received:
+            back = [back[0], *back[2:]]  # its destination has given all that it got
+        return back
+    return [(asked.source, -1, asked.currency)]
 
 
 def _totals(moves: Sequence[Move]) -> dict[str, int]:

@@ -16,8 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.kit.asked import Asked
 from tests.kit.auditor import audit
 from tests.kit.builders import code
+from tests.kit.kept import Purse, Told
 from tests.kit.ledgers import Ledger, memory_ledger, postgres_ledger
-from tests.kit.model import BIGGEST, Model, Purse, Told
+from tests.kit.model import BIGGEST, Model
 from tests.kit.postgres import Database, Server
 from tests.kit.wishes import ANY_AMOUNT, BANK, CASH, EUROS, PICKS, SYSTEM, USERS, Wish, resolve, wishes
 from transaction_service.adapters.memory import MemoryPostingStore
@@ -48,6 +49,9 @@ PATIENCE_SECONDS = 300
 
 WISHES = wishes(ANY_AMOUNT)
 GROUPS = st.lists(st.lists(WISHES, min_size=1, max_size=4), min_size=1, max_size=4)
+OWNED = {name: "p" if name in (*USERS[2:], EUROS[1]) else "o" for name in (*USERS, *EUROS, BANK)}
+BOUND = st.sampled_from(["", "", "", "o", "p"])
+"""To whose wallets who asks is bound."""
 REVISIONS = st.integers(-1, 2)
 LIMITS = st.fixed_dictionaries(
     {
@@ -88,35 +92,49 @@ class LedgerMachine(RuleBasedStateMachine):
         for name in EUROS:
             self.open(name, Purse(currency="EUR", credit=50))
         self.open(BANK, Purse(kind="PROVIDER", credit=200))
-        self.post([(Manner.EACH, [Asked(f"start-{name}", "DEPOSIT", CASH, name, 100) for name in USERS])])
+        self.post_one(Manner.EACH, [Asked(f"start-{name}", "DEPOSIT", CASH, name, 100) for name in USERS])
 
     def open(self, name: str, purse: Purse) -> None:
+        purse.owner = OWNED[name]
         limits = Limits(purse.per_transaction, purse.per_day, purse.per_hour, purse.zone, purse.credit)
         kind = AccountKind[purse.kind]
+        floor = -purse.credit
         new = Account(
-            account_id(name), name, "o", purse.currency, kind, AccountState.OPEN, floor=-purse.credit, limits=limits
+            account_id(name), name, purse.owner, purse.currency, kind, AccountState.OPEN, floor=floor, limits=limits
         )
         assert self.ledger.open(new) == [new]
         self.model.purses[name] = purse
 
-    @rule(group=GROUPS, atomic=st.sampled_from([0, 0, 0, 1, 2, 4, 8, 15]))
-    def a_group_is_posted(self, group: list[list[Wish]], atomic: int) -> None:
-        """Of batches, of which some are all or none."""
+    @rule(group=GROUPS, atomic=st.sampled_from([0, 0, 0, 1, 2, 4, 8, 15]), bound=st.tuples(BOUND, BOUND, BOUND, BOUND))
+    def a_group_is_posted(self, group: list[list[Wish]], atomic: int, bound: tuple[str, ...]) -> None:
+        """Of batches of several callers, of which some are all or none."""
         works = [[resolve(wish, self.model) for wish in batch] for batch in group]
-        self.post([(_manner(atomic >> index & 1, batch), batch) for index, batch in enumerate(works)])
+        manners = [_manner(atomic >> index & 1, batch) for index, batch in enumerate(works)]
+        self.post(
+            [
+                (manner, batch, self.caller(owner, manner, batch))
+                for manner, batch, owner in zip(manners, works, bound, strict=False)
+            ]
+        )
 
-    @rule(wish=WISHES, picks=st.lists(PICKS, min_size=1, max_size=5), atomic=st.sampled_from([False, False, True]))
-    def requests_are_repeated(self, wish: Wish, picks: list[int], atomic: bool) -> None:
+    @rule(
+        wish=WISHES,
+        picks=st.lists(PICKS, min_size=1, max_size=5),
+        atomic=st.sampled_from([False, False, True]),
+        bound=BOUND,
+    )
+    def requests_are_repeated(self, wish: Wish, picks: list[int], atomic: bool, bound: str) -> None:
         """Of the same batch, and of any before."""
         batch = [resolve(wish, self.model)]
         for pick in picks:
             known = [*(stored.asked for stored in self.model.stored.values()), *batch]
             batch.insert(pick % len(batch), known[pick % len(known)])
-        self.post([(_manner(atomic, batch), batch)])
+        manner = _manner(atomic, batch)
+        self.post([(manner, batch, self.caller(bound, manner, batch))])
 
     @rule(name=st.sampled_from([*USERS, BANK]), amount=st.integers(1, 200), number=st.integers(1, 10_000))
     def money_comes_in(self, name: str, amount: int, number: int) -> None:
-        self.post([(Manner.EACH, [Asked(f"income-{number}", "DEPOSIT", CASH, name, amount)])])
+        self.post_one(Manner.EACH, [Asked(f"income-{number}", "DEPOSIT", CASH, name, amount)])
 
     @rule(picks=st.lists(PICKS, min_size=1, max_size=4), cancelled=st.booleans())
     def what_was_deferred_is_decided(self, picks: list[int], cancelled: bool) -> None:
@@ -124,7 +142,7 @@ class LedgerMachine(RuleBasedStateMachine):
         keys = [key for key, stored in self.model.stored.items() if stored.asked.deferred]
         if keys:
             chosen = [self.model.stored[keys[pick % len(keys)]].asked for pick in picks]
-            self.post([(Manner.CANCEL if cancelled else Manner.DUE, chosen)])
+            self.post_one(Manner.CANCEL if cancelled else Manner.DUE, chosen)
 
     @rule()
     def what_is_over_expires(self) -> None:
@@ -132,7 +150,7 @@ class LedgerMachine(RuleBasedStateMachine):
         placed = [self.model.stored[key].asked for key in over[-5:]]
         expiries = [Asked(f"expiry-{p.key}", "EXPIRY", p.source, p.destination, hold=p.key) for p in placed]
         if expiries:
-            self.post([(Manner.EACH, expiries)])
+            self.post_one(Manner.EACH, expiries)
 
     @rule(name=st.sampled_from([*USERS, BANK]), state=st.sampled_from(list(AccountState)), step=REVISIONS)
     def a_state_is_set(self, name: str, state: AccountState, step: int) -> None:
@@ -150,11 +168,28 @@ class LedgerMachine(RuleBasedStateMachine):
         result = self.ledger.change(name, change)
         assert (result.reason.value if isinstance(result, Failure) else "set") == expected
 
-    def post(self, works: Sequence[tuple[Manner, Sequence[Asked]]]) -> None:
-        """As one group."""
-        commands = [Work([self.command(asked) for asked in batch], manner, "ann") for manner, batch in works]
+    def caller(self, owner: str, manner: Manner, batch: Sequence[Asked]) -> str:
+        """Who is bound sends no reversals all or none, and of no reversals: of these the contract does not say which
+        of two reasons comes first."""
+        for asked in batch:
+            original = self.model.stored.get(asked.reverses)
+            again = original is not None and original.asked.kind == "REVERSAL"
+            if asked.kind == "EXPIRY" or again or (asked.kind == "REVERSAL" and manner is Manner.ATOMIC):
+                return ""
+        return owner
+
+    def post_one(self, manner: Manner, batch: Sequence[Asked]) -> None:
+        """Of a trusted caller."""
+        self.post([(manner, batch, "")])
+
+    def post(self, works: Sequence[tuple[Manner, Sequence[Asked], str]]) -> None:
+        """As one group, of the callers who are bound to these owners' wallets."""
+        commands = [
+            Work([self.command(asked) for asked in batch], manner, "ann", owner) for manner, batch, owner in works
+        ]
         answers = self.ledger.lane.post(commands)
-        for (manner, batch), results in zip(works, answers, strict=True):
+        for (manner, batch, owner), results in zip(works, answers, strict=True):
+            self.model.bound_to = owner
             told = [(code(result), isinstance(result, Outcome) and result.replayed) for result in results]
             assert told == self.expected(manner, batch)
             for asked, result in zip(batch, results, strict=True):

@@ -17,7 +17,8 @@ from specie.transaction.v1 import AccountState
 from tests.kit.asked import Asked
 from tests.kit.asker import Asker, Heard, shown
 from tests.kit.auditor import audit
-from tests.kit.model import SUCCESSES, Model, Purse, Told
+from tests.kit.kept import Purse, Told
+from tests.kit.model import SUCCESSES, Model
 from tests.kit.postgres import Database
 from tests.kit.service import ServiceProcess, transaction_service, wait_until
 from tests.kit.wishes import (
