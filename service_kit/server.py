@@ -195,6 +195,7 @@ def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredent
         else:
             bound = server.add_secure_port(address, credentials)
     except RuntimeError as error:
-        raise OSError(f"cannot listen on {address}: {error}") from error
+        hint = "" if credentials is None else "; do TLS_KEY_FILE and TLS_CERTIFICATE_FILE belong together?"
+        raise OSError(f"cannot listen on {address}: {error}{hint}") from error
     if bound == 0:
         raise OSError(f"cannot listen on {address}: is the port taken?")
