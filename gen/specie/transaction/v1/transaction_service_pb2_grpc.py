@@ -294,7 +294,7 @@ class TransactionServiceServicer:
         """Releases up to 1,000 of the OPEN holds that match all of the given filters, the oldest first; at least one filter is
         required. Needs no request id: a hold is released once. Call it again while `more` is true.
 
-        Reasons: INVALID_FIELD without a filter.
+        Reasons: INVALID_FIELD without a filter, WALLET_NOT_FOUND (callers that are not trusted).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -312,7 +312,7 @@ class TransactionServiceServicer:
     def ListHolds(self, request, context):
         """Lists holds, the newest first.
 
-        Reasons: INVALID_PAGE_TOKEN.
+        Reasons: WALLET_NOT_FOUND (callers that are not trusted), INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -330,7 +330,7 @@ class TransactionServiceServicer:
     def ListTransactions(self, request, context):
         """Lists transactions, the newest first. A wallet that does not exist may have some: attempts to pay it, or out of it.
 
-        Reasons: INVALID_PAGE_TOKEN.
+        Reasons: WALLET_NOT_FOUND (callers that are not trusted), INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -363,7 +363,7 @@ class TransactionServiceServicer:
         As JSON it is a stream of server-sent events, whose `id` is the cursor. Browsers that come back send the last one as
         the header Last-Event-ID, which goes before the request's cursor; as metadata it does so for any caller.
 
-        Reasons: INVALID_CURSOR, OVERLOADED when as many watch as may.
+        Reasons: WALLET_NOT_FOUND (callers that are not trusted), INVALID_CURSOR, OVERLOADED when as many watch as may.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

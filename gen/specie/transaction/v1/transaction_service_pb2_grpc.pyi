@@ -139,7 +139,7 @@ class TransactionServiceStub:
     """Releases up to 1,000 of the OPEN holds that match all of the given filters, the oldest first; at least one filter is
     required. Needs no request id: a hold is released once. Call it again while `more` is true.
 
-    Reasons: INVALID_FIELD without a filter.
+    Reasons: INVALID_FIELD without a filter, WALLET_NOT_FOUND (callers that are not trusted).
     """
     GetHold: _grpc.UnaryUnaryMultiCallable[_hold_calls_pb2.GetHoldRequest, _hold_calls_pb2.GetHoldResponse]
     """Reads one hold.
@@ -149,7 +149,7 @@ class TransactionServiceStub:
     ListHolds: _grpc.UnaryUnaryMultiCallable[_hold_calls_pb2.ListHoldsRequest, _hold_calls_pb2.ListHoldsResponse]
     """Lists holds, the newest first.
 
-    Reasons: INVALID_PAGE_TOKEN.
+    Reasons: WALLET_NOT_FOUND (callers that are not trusted), INVALID_PAGE_TOKEN.
     """
     GetTransaction: _grpc.UnaryUnaryMultiCallable[_transaction_service_pb2.GetTransactionRequest, _transaction_service_pb2.GetTransactionResponse]
     """Reads one transaction.
@@ -159,7 +159,7 @@ class TransactionServiceStub:
     ListTransactions: _grpc.UnaryUnaryMultiCallable[_transaction_service_pb2.ListTransactionsRequest, _transaction_service_pb2.ListTransactionsResponse]
     """Lists transactions, the newest first. A wallet that does not exist may have some: attempts to pay it, or out of it.
 
-    Reasons: INVALID_PAGE_TOKEN.
+    Reasons: WALLET_NOT_FOUND (callers that are not trusted), INVALID_PAGE_TOKEN.
     """
     ListEntries: _grpc.UnaryUnaryMultiCallable[_transaction_service_pb2.ListEntriesRequest, _transaction_service_pb2.ListEntriesResponse]
     """Lists what came into a wallet and went out of it, with the balance after each: a statement.
@@ -180,7 +180,7 @@ class TransactionServiceStub:
     As JSON it is a stream of server-sent events, whose `id` is the cursor. Browsers that come back send the last one as
     the header Last-Event-ID, which goes before the request's cursor; as metadata it does so for any caller.
 
-    Reasons: INVALID_CURSOR, OVERLOADED when as many watch as may.
+    Reasons: WALLET_NOT_FOUND (callers that are not trusted), INVALID_CURSOR, OVERLOADED when as many watch as may.
     """
 
 @_typing.type_check_only
@@ -292,7 +292,7 @@ class TransactionServiceAsyncStub(TransactionServiceStub):
     """Releases up to 1,000 of the OPEN holds that match all of the given filters, the oldest first; at least one filter is
     required. Needs no request id: a hold is released once. Call it again while `more` is true.
 
-    Reasons: INVALID_FIELD without a filter.
+    Reasons: INVALID_FIELD without a filter, WALLET_NOT_FOUND (callers that are not trusted).
     """
     GetHold: _aio.UnaryUnaryMultiCallable[_hold_calls_pb2.GetHoldRequest, _hold_calls_pb2.GetHoldResponse]  # type: ignore[assignment]
     """Reads one hold.
@@ -302,7 +302,7 @@ class TransactionServiceAsyncStub(TransactionServiceStub):
     ListHolds: _aio.UnaryUnaryMultiCallable[_hold_calls_pb2.ListHoldsRequest, _hold_calls_pb2.ListHoldsResponse]  # type: ignore[assignment]
     """Lists holds, the newest first.
 
-    Reasons: INVALID_PAGE_TOKEN.
+    Reasons: WALLET_NOT_FOUND (callers that are not trusted), INVALID_PAGE_TOKEN.
     """
     GetTransaction: _aio.UnaryUnaryMultiCallable[_transaction_service_pb2.GetTransactionRequest, _transaction_service_pb2.GetTransactionResponse]  # type: ignore[assignment]
     """Reads one transaction.
@@ -312,7 +312,7 @@ class TransactionServiceAsyncStub(TransactionServiceStub):
     ListTransactions: _aio.UnaryUnaryMultiCallable[_transaction_service_pb2.ListTransactionsRequest, _transaction_service_pb2.ListTransactionsResponse]  # type: ignore[assignment]
     """Lists transactions, the newest first. A wallet that does not exist may have some: attempts to pay it, or out of it.
 
-    Reasons: INVALID_PAGE_TOKEN.
+    Reasons: WALLET_NOT_FOUND (callers that are not trusted), INVALID_PAGE_TOKEN.
     """
     ListEntries: _aio.UnaryUnaryMultiCallable[_transaction_service_pb2.ListEntriesRequest, _transaction_service_pb2.ListEntriesResponse]  # type: ignore[assignment]
     """Lists what came into a wallet and went out of it, with the balance after each: a statement.
@@ -333,7 +333,7 @@ class TransactionServiceAsyncStub(TransactionServiceStub):
     As JSON it is a stream of server-sent events, whose `id` is the cursor. Browsers that come back send the last one as
     the header Last-Event-ID, which goes before the request's cursor; as metadata it does so for any caller.
 
-    Reasons: INVALID_CURSOR, OVERLOADED when as many watch as may.
+    Reasons: WALLET_NOT_FOUND (callers that are not trusted), INVALID_CURSOR, OVERLOADED when as many watch as may.
     """
 
 class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -508,7 +508,7 @@ class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Releases up to 1,000 of the OPEN holds that match all of the given filters, the oldest first; at least one filter is
         required. Needs no request id: a hold is released once. Call it again while `more` is true.
 
-        Reasons: INVALID_FIELD without a filter.
+        Reasons: INVALID_FIELD without a filter, WALLET_NOT_FOUND (callers that are not trusted).
         """
 
     @_abc_1.abstractmethod
@@ -530,7 +530,7 @@ class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_hold_calls_pb2.ListHoldsResponse, _abc.Awaitable[_hold_calls_pb2.ListHoldsResponse]]:
         """Lists holds, the newest first.
 
-        Reasons: INVALID_PAGE_TOKEN.
+        Reasons: WALLET_NOT_FOUND (callers that are not trusted), INVALID_PAGE_TOKEN.
         """
 
     @_abc_1.abstractmethod
@@ -552,7 +552,7 @@ class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_transaction_service_pb2.ListTransactionsResponse, _abc.Awaitable[_transaction_service_pb2.ListTransactionsResponse]]:
         """Lists transactions, the newest first. A wallet that does not exist may have some: attempts to pay it, or out of it.
 
-        Reasons: INVALID_PAGE_TOKEN.
+        Reasons: WALLET_NOT_FOUND (callers that are not trusted), INVALID_PAGE_TOKEN.
         """
 
     @_abc_1.abstractmethod
@@ -591,7 +591,7 @@ class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
         As JSON it is a stream of server-sent events, whose `id` is the cursor. Browsers that come back send the last one as
         the header Last-Event-ID, which goes before the request's cursor; as metadata it does so for any caller.
 
-        Reasons: INVALID_CURSOR, OVERLOADED when as many watch as may.
+        Reasons: WALLET_NOT_FOUND (callers that are not trusted), INVALID_CURSOR, OVERLOADED when as many watch as may.
         """
 
 def add_TransactionServiceServicer_to_server(servicer: TransactionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
