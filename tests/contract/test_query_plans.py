@@ -36,6 +36,7 @@ BLOCKS_PER_ROW = 6
 BLOCKS_PER_CHANGED_ROW = 60
 """A new version of a row may have to go into every index."""
 FORBIDDEN = {"Seq Scan", "Parallel Seq Scan", "Hash Join", "Merge Join", "Materialize", "Bitmap And"}
+NO_ID = "00000000-0000-0000-0000-000000000001"
 FAR = [large.time_of(large.TRANSACTIONS // 3), large.time_of(large.TRANSACTIONS // 2)]
 
 
@@ -57,14 +58,21 @@ class Adapters:
     def calls(self) -> Mapping[str, list[Call]]:
         """For each method of each adapter that asks something, calls with every kind of value."""
         return {
-            "accounts.get": [lambda: self.accounts.get([large.HOT, large.ORDINARY, "wallets/nobody"])],
+            "accounts.get": [self._accounts(owner) for owner in ("", large.OWNER, "nobody")],
             "accounts.change": [lambda: self.accounts.change(large.HOT, lambda _: Unchanged.UNCHANGED)],
-            "reader.transaction": [lambda: self.reader.transaction("00000000-0000-0000-0000-000000000001")],
+            "reader.transaction": [
+                self._transaction(id_, owner)
+                for id_, owner in product(
+                    [NO_ID, *map(large.transaction_id, (7, 10, 501))], ["", large.OWNER, "nobody"]
+                )
+            ],
             "reader.known": [self._known],
             "reader.transactions": [*map(self._transactions, _filters())],
             "reader.entries": [*self._entries()],
             "reader.balance_at": [*self._balances()],
-            "holds.hold": [lambda: self.holds.hold("00000000-0000-0000-0000-000000000001")],
+            "holds.hold": [
+                self._hold(id_, owner) for id_, owner in product([NO_ID, large.hold_id(7)], ["", large.OWNER, "nobody"])
+            ],
             "holds.holds": [
                 self._holds(account, state)
                 for account, state in product(["", large.HOT, large.ORDINARY], [None, *HoldState])
@@ -79,6 +87,15 @@ class Adapters:
             "due_holds.give_back": [self._give_back_holds],
             "due_holds.backlog": [lambda: self.due_holds.backlog(1000)],
         }
+
+    def _accounts(self, owner: str) -> Call:
+        return lambda: self.accounts.get([large.HOT, large.ORDINARY, "wallets/nobody"], owner)
+
+    def _transaction(self, id_: str, owner: str) -> Call:
+        return lambda: self.reader.transaction(id_, owner)
+
+    def _hold(self, id_: str, owner: str) -> Call:
+        return lambda: self.holds.hold(id_, owner)
 
     async def _known(self) -> None:
         found, _ = await self.reader.transactions(TransactionFilter(), None, 10 * PAGE)
@@ -146,6 +163,8 @@ def _filters() -> Iterator[TransactionFilter]:
     kinds = [None, TransactionKind.REVERSAL, TransactionKind.HOLD]
     for account, state, kind in product(accounts, states, kinds):
         yield TransactionFilter(account, state, kind)
+    for account, state in product(accounts[1:], states):
+        yield TransactionFilter(account, state, shown_to=large.OWNER)
     marks = product(["", large.REFERENCE, large.RARE_REFERENCE], [None, large.LABEL, ("team", "nobody")])
     for account, (reference, label), times in product(accounts[:2], marks, [(None, None), FAR]):
         yield TransactionFilter(

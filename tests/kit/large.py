@@ -6,7 +6,9 @@ Their amounts do not add up: this is for the plans of queries. What they read is
 """
 
 from datetime import UTC, datetime, timedelta
+from hashlib import md5
 from typing import Final
+from uuid import UUID
 
 import psycopg2
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class with a function's name
@@ -18,6 +20,8 @@ WALLETS: Final = 1000
 HOLDS: Final = 200_000
 HOT: Final = "wallets/hot"
 ORDINARY: Final = "wallets/ordinary-1"
+OWNER: Final = "ann"
+"""Of all of them."""
 REFERENCE: Final = "popular"
 RARE_REFERENCE: Final = "ref-777"
 LABEL: Final = ("team", "blue")
@@ -104,9 +108,9 @@ def load(dsn: str) -> None:
 def _fill(cursor: Cursor) -> None:
     names = [HOT, *(f"wallets/ordinary-{n}" for n in range(WALLETS))]
     cursor.execute(
-        "INSERT INTO transactions.account SELECT id, name, '', 'USD', 1, 1, 0, 0, NULL, 0, 1, 0, 0, 0, 'UTC', 0, 0, 0,"
+        "INSERT INTO transactions.account SELECT id, name, %s, 'USD', 1, 1, 0, 0, NULL, 0, 1, 0, 0, 0, 'UTC', 0, 0, 0,"
         " 0 FROM unnest(%s::uuid[], %s) AS wallet(id, name)",
-        ([account_id(name) for name in names], names),
+        (OWNER, [account_id(name) for name in names], names),
     )
     cursor.execute(TRANSACTION_ROWS)
     cursor.execute(ENTRY_ROWS)
@@ -117,3 +121,16 @@ def _fill(cursor: Cursor) -> None:
 
 def time_of(n: int) -> datetime:
     return START + timedelta(milliseconds=n)
+
+
+def transaction_id(n: int) -> str:
+    """Of transaction n: POSTED unless 5 divides it, which are FAILED, or it is one above a multiple of 500: PENDING."""
+    return _md5(f"t{n}")
+
+
+def hold_id(n: int) -> str:
+    return _md5(f"h{n}")
+
+
+def _md5(text: str) -> str:
+    return str(UUID(md5(text.encode(), usedforsecurity=False).hexdigest()))
