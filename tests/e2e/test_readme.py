@@ -1,16 +1,14 @@
 """What README.md shows is true: its commands are run in their order against a stack, and its answers are compared."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.kit.readme import BEGIN, END, README, Block, blocks, settings_table
-from tests.kit.stack import ROOT, Stack, running_stack
+from tests.kit.readme import BEGIN, END, README, blocks, settings_table
+from tests.kit.shown import assert_contains, run
+from tests.kit.stack import Stack, running_stack
 
 
 @pytest.fixture(scope="module")
@@ -42,33 +40,6 @@ def test_the_settings_table_is_what_the_code_has() -> None:
     assert shown == settings_table(), "run `python -m tests.kit.readme`"
 
 
-def run(block: Block, stack: Stack) -> str:
-    """As a person would in the project's folder, only with this stack's port and directory."""
-    specie = f"{sys.executable} -m specie_cli.main"
-    text = block.text.replace("localhost:8080", stack.grpc)
-    text = text.replace(".venv/bin/specie token", f"{specie} token --data-dir {stack.data_dir}")
-    text = text.replace(".venv/bin/specie", specie)
-    command = ["bash", "-euo", "pipefail", "-c", text] if block.language == "bash" else [sys.executable, "-c", text]
-    environment = os.environ | {"SPECIE_SERVER": stack.grpc, "SPECIE_TOKEN": stack.mint("operator", "admin")}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, (block.text, done.stdout, done.stderr)
-    # curl puts no newline behind a body, so the answers of a block of several stand behind each other.
-    return done.stdout.replace("}{", "}\n{")
-
-
 def available(stack: Stack, wallet: str) -> str:
     balance: dict[str, Any] = stack.call("GET", f"/v1/wallets/{wallet}/balance").body["balance"]
     return str(balance["available"]["minorUnits"])
-
-
-def assert_contains(answer: Any, shown: Any) -> None:  # noqa: ANN401 - JSON
-    """The README shortens its answers: all that it shows must be there."""
-    if isinstance(shown, dict):
-        for key, value in shown.items():
-            assert key in answer
-            assert_contains(answer[key], value)
-    elif isinstance(shown, list):
-        for real, expected in zip(answer, shown, strict=False):
-            assert_contains(real, expected)
-    else:
-        assert answer == shown

@@ -23,9 +23,9 @@ class Block:
     text: str
 
 
-def blocks() -> list[Block]:
+def blocks(document: Path = README) -> list[Block]:
     return [
-        Block(*found) for found in re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
+        Block(*found) for found in re.findall(r"^```(\w+)\n(.*?)^```$", document.read_text(), re.DOTALL | re.MULTILINE)
     ]
 
 
