@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from service_kit.settings import ServiceSettings
 from specie_cli.main import app
 from specie_cli.stack.issuer import AUDIENCE, ISSUER
 from tests.kit.deployed import COMPOSE, PRODUCTION, compose, files_named, gateway_options, handed_to, validated_by_envoy
-from tests.kit.stack import ROOT
+from tests.kit.gateway import gateway_config, running_gateway
+from tests.kit.stack import ROOT, Stack
 from transaction_service.settings import TransactionSettings
 from wallet_service.settings import WalletSettings
 
@@ -211,6 +213,27 @@ def test_only_the_gateway_is_published(deployment: str) -> None:
     ports = {"alone": "127.0.0.1:8080:8080", "production": "0.0.0.0:8443-8444:8443"}
     assert published == {"envoy": [ports[deployment]]}
     assert BOTH[deployment]["networks"]["inside"] == {"internal": True}
+
+
+def exit_code(command: list[str], listen: int, admin: int = 0) -> int:
+    """Of what a container runs beside its gateway, here with the ports of one that runs on this machine."""
+    script = command[-1].replace("/8080", f"/{listen}").replace("/9901", f"/{admin}").replace("sleep 25", "true")
+    return subprocess.run(["bash", "-c", script], check=False).returncode
+
+
+def test_the_gateways_probes_see_what_they_are_for(stack: Stack, tmp_path: Path) -> None:
+    """In front of services, without them, and on its way out."""
+    with_services = services("alone")["envoy"]["healthcheck"]["test"]
+    itself = services("production")["envoy"]["healthcheck"]["test"]
+    leave = yaml.safe_load_all((ROOT / "deploy" / "kubernetes" / "gateway.yaml").read_text())
+    (envoy,) = next(iter(leave))["spec"]["template"]["spec"]["containers"]
+    assert exit_code(with_services, int(stack.grpc.partition(":")[2])) == 0
+    with running_gateway(gateway_config(), tmp_path) as alone:
+        ports = alone.config.listen.port, alone.config.admin.port
+        assert exit_code(with_services, *ports) != 0
+        assert exit_code(itself, *ports) == 0
+        assert exit_code(envoy["lifecycle"]["preStop"]["exec"]["command"], *ports) == 0
+        assert exit_code(itself, *ports) != 0
 
 
 def test_in_production_a_port_is_there_for_each_gateway() -> None:
