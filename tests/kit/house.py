@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import MutableMapping
-from itertools import count
+from itertools import count, cycle
 from typing import Any
 from uuid import uuid4
 
@@ -18,6 +18,7 @@ CURRENCY = "SHP"
 WALLETS = 6
 """So many are named; the first half are there from the beginning."""
 BALANCE = 1_000_000
+BOUND = "wallets.read wallets.write transfers.write deposits.write"
 
 WALLET_NAME = re.compile(r"wallets/[a-z0-9-]{1,63}")
 WALLET_ID = re.compile(r"[a-z0-9-]{1,63}")
@@ -30,6 +31,8 @@ class House:
         self._stack = stack
         self._prefix = f"house-{uuid4().hex[:8]}"
         self._keys = count()
+        self.callers = cycle((stack.token, stack.mint(scope=BOUND)))
+        """Tokens, in turn: of a trusted caller, and of one who is bound to his own wallets, which these are."""
         for number in range(WALLETS // 2):
             self.post(f"/v1/wallets?walletId={self.wallet_id(number)}", {"currencyCode": CURRENCY})
             self.post(f"/v1/{self.wallet(number)}:deposit", {"amount": self.money(BALANCE)})
