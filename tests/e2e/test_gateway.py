@@ -164,6 +164,12 @@ def test_an_underscore_in_a_header_is_refused(stack: Stack) -> None:
     assert error_of(answer) == (400, 3, "MALFORMED_REQUEST")
 
 
+@pytest.mark.parametrize("name", ["a|b", "any-bin", "grpc-encoding", "grpc-previous-rpc-attempts"])
+def test_a_header_that_grpc_cannot_read_is_dropped(stack: Stack, name: str) -> None:
+    """The service's library would take the call for broken: INTERNAL."""
+    assert stack.call("GET", "/v1/wallets?pageSize=1", headers={name: "!"}).status == 200
+
+
 def test_query_parameters_bind(stack: Stack) -> None:
     stack.call("POST", "/v1/wallets?walletId=query-1", {"currencyCode": "EUR", "owner": "q"})
     listed = stack.call("GET", "/v1/wallets?owner=q&state=WALLET_STATE_ACTIVE&pageSize=1").body["wallets"]
