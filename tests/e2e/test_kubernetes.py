@@ -90,6 +90,26 @@ def test_they_go_into_any_namespace_and_contain_no_secret() -> None:
         assert found["metadata"]["labels"]["app.kubernetes.io/part-of"] == "specie"
 
 
+def test_the_guide_names_the_secrets_that_must_be_there() -> None:
+    guide = (ROOT / "docs" / "operations.md").read_text().partition("| Secret | keys |")[2].partition("\n\n")[0]
+    told: set[tuple[str, str]] = set()
+    for row in guide.splitlines()[2:]:
+        names, keys, _ = row.strip("| ").split(" | ")
+        told |= {(name, key) for name in re.findall(r"`(.+?)`", names) for key in re.findall(r"`(.+?)`", keys)}
+    asked: set[tuple[str, str]] = set()
+    for pod_key in [key for key in OBJECTS if key[0] in ("Deployment", "Job")]:
+        spec = pod(pod_key)
+        variables = [variable for container in containers(spec) for variable in container.get("env", [])]
+        references = [each["valueFrom"].get("secretKeyRef") for each in variables if "valueFrom" in each]
+        asked |= {(reference["name"], reference["key"]) for reference in references if reference}
+        mounts = {mount["name"]: mount["mountPath"] for c in containers(spec) for mount in c.get("volumeMounts", [])}
+        for volume in spec.get("volumes", []):
+            if "secret" in volume:
+                files = re.findall(rf"{mounts[volume['name']]}/([\w.]+)", yaml.safe_dump(spec))
+                asked |= {(volume["secret"]["secretName"], file) for file in files}
+    assert asked == told
+
+
 @each_service
 def test_the_services_take_these_settings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     key = ("Deployment", f"{name}-service")
