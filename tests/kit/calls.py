@@ -131,10 +131,11 @@ class Client:
         kind: AccountKind.ValueType = AccountKind.ACCOUNT_KIND_USER,
         limits: Limits | None = None,
         name: str = "",
+        owner: str = "ann",
     ) -> str:
         """A new account at revision 1, with this much deposited; its name."""
         name = name or wallet_name()
-        account = Account(name=name, owner="ann", currency_code=currency, kind=kind, revision=1, limits=limits)
+        account = Account(name=name, owner=owner, currency_code=currency, kind=kind, revision=1, limits=limits)
         await self.accounts.OpenAccount(OpenAccountRequest(account=account), timeout=CALL_SECONDS)
         if balance:
             await self.deposit(name, balance, currency)
