@@ -159,6 +159,7 @@ def _show(stack: LocalStack) -> None:
     where = stack.description()
     table = Table(title="Specie is running", title_justify="left", show_header=False)
     table.add_row("gateway (JSON and gRPC)", str(where["gateway"]))
+    table.add_row("reference of the API", f"{where['gateway']}/docs")
     for name in ("wallet", "transaction"):
         table.add_row(f"{name} service (gRPC)", ", ".join(where[name]))  # type: ignore[arg-type]
     table.add_row("PostgreSQL", f"{ports.HOST}:{stack.ports.postgres}, database specie")
