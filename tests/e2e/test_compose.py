@@ -199,7 +199,7 @@ def test_everything_waits_for_what_it_needs(deployment: str) -> None:
     assert waits["wallet-service"] == {**ready, "transaction-service": HEALTHY}
     assert waits["gateway-configuration"] == issuer
     assert waits["envoy"] == {
-        "gateway-configuration": DONE,
+        "gateway-configuration": {**DONE, "restart": True},
         "transaction-service": HEALTHY,
         "wallet-service": HEALTHY,
     }
