@@ -21,6 +21,9 @@ def scope_name(scope: "Scope.ValueType") -> str:
 ADMIN: Final = scope_name(Scope.SCOPE_ADMIN)
 SERVICE: Final = scope_name(Scope.SCOPE_SERVICE)
 
+NOBODY: Final = "\x7f"
+"""The owner of no wallet: an owner has no control characters. Who is not known is bound to it, not trusted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -33,7 +36,7 @@ class Caller:
 
     def __post_init__(self) -> None:
         trusted = ADMIN in self.scopes or SERVICE in self.scopes
-        object.__setattr__(self, "bound_to", "" if trusted else self.subject)
+        object.__setattr__(self, "bound_to", "" if trusted else self.subject or NOBODY)
 
     def may(self, access: Access) -> bool:
         """Whether it has the scope, and is trusted if it must be."""

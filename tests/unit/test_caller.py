@@ -74,6 +74,11 @@ def test_who_is_trusted_is_bound_to_nobody_and_all_others_to_themselves() -> Non
             assert Caller("ann", frozenset(scopes)).bound_to == ("" if trusted else "ann")
 
 
+def test_who_is_not_known_is_bound_to_what_nobody_owns() -> None:
+    assert ANONYMOUS.bound_to
+    assert not ANONYMOUS.bound_to.isprintable()
+
+
 def test_nobody_may_do_nothing_but_what_anybody_may() -> None:
     assert ANONYMOUS.may(ANYBODY)
     assert not any(ANONYMOUS.may(rpc.access) for rpc in all_rpcs() if not rpc.access.anybody)
