@@ -135,7 +135,7 @@ REFUSALS = (
     ),
     Refusal(400, INVALID_ARGUMENT, "MALFORMED_REQUEST", f"malformed request: {ENVOYS_OWN_CAUSE}"),
     *TOKEN_REFUSALS,
-    Refusal(403, PERMISSION_DENIED, "PERMISSION_DENIED", ENVOYS_OWN_TEXT),
+    Refusal(403, PERMISSION_DENIED, "PERMISSION_DENIED", f"this is not allowed here: {ENVOYS_OWN_CAUSE}"),
     Refusal(404, NOT_FOUND, "UNKNOWN_METHOD", "there is no such call"),
     Refusal(408, DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "the request did not arrive in time"),
     Refusal(413, INVALID_ARGUMENT, "REQUEST_TOO_LARGE", "the body is larger than 4 MiB, or 16 MiB for a batch"),

@@ -1,4 +1,4 @@
-"""What is wrong with a body ends in a 4xx with a Status, and nothing is written."""
+"""What is wrong with a body, a header or a method ends in a 4xx with a Status, and nothing is written."""
 
 import http.client
 import json
@@ -236,6 +236,22 @@ def test_a_body_of_another_type_is_no_json(edge: Edge, content_type: str) -> Non
     status, _ = edge.send(place, b"source=wallets%2Fbad-bodies&amount=5", {"content-type": content_type})
     assert 400 <= status < 500
     assert edge.rows() == before
+
+
+@pytest.mark.parametrize("protocol", ["websocket", "h2c, websocket"])
+def test_a_switch_to_another_protocol_is_refused_in_words(edge: Edge, protocol: str) -> None:
+    place = PLACES["transfer"]
+    status, answer = edge.send(place, b"", {"connection": "upgrade", "upgrade": protocol})
+    assert (status, answer["code"], answer["details"][0]["reason"]) == (403, 7, "PERMISSION_DENIED")
+    assert "upgrade_failed" in answer["message"]
+
+
+@pytest.mark.parametrize("method", ["CONNECT", "TRACE", "OPTIONS"])
+def test_no_method_passes_without_a_token(edge: Edge, method: str) -> None:
+    """CONNECT has no path to find a rule by."""
+    place = Place(method, "127.0.0.1:22" if method == "CONNECT" else "/v1/wallets", {})
+    status, answer = edge.send(place, b"", {"authorization": ""})
+    assert (status, answer["code"], answer["details"][0]["reason"]) == (401, 16, "UNAUTHENTICATED")
 
 
 def test_chunks_are_counted_too(edge: Edge) -> None:
