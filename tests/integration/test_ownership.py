@@ -127,8 +127,8 @@ ABOUT_A_HOLD: Mapping[str, Callable[[Client, str], Awaitable[Any]]] = {
 }
 
 
-def item(source: str, destination: str) -> TransferRequest:
-    return TransferRequest(source=source, destination=destination, amount=usd(1), request_id=key())
+def item(source: str, destination: str, amount: int = 1) -> TransferRequest:
+    return TransferRequest(source=source, destination=destination, amount=usd(amount), request_id=key())
 
 
 @dataclass
@@ -181,8 +181,9 @@ async def test_somebody_elses_wallet_is_as_one_that_is_not_there(target: str) ->
         before = [
             await standing(client, w) for client, w in ((of.ann, of.alice), (of.house, carol), (of.house, of.bob))
         ]
-        from_it = {what: partial(call, bob=of.bob) for what, call in FROM_A_WALLET.items()}
-        for what, call in {**from_it, **ABOUT_A_WALLET}.items():
+        calls = dict(ABOUT_A_WALLET)
+        calls |= {what: partial(call, bob=of.bob) for what, call in FROM_A_WALLET.items()}
+        for what, call in calls.items():
             nobody = f"wallets/{uuid4().hex}"
             foreign = await error_of(call(of.ben, of.alice), of.alice)
             alike(foreign, await error_of(call(of.ben, nobody), nobody))
@@ -262,10 +263,11 @@ async def test_who_is_paid_sees_what_has_moved_and_not_what_was_tried(target: st
         async with watching(of.ben, of.bob) as watch, watching(of.ann, of.alice) as of_ann:
             failed_ = (await failed(of.ann.transfer(of.alice, of.bob, 1000))).metadata["transaction"]
             pending = (await of.house.transfer(of.alice, of.bob, 1, mode=ASYNC, execute_time=later())).transaction.name
-            stopped = (await failed(of.ben.batch([item(of.bob, of.alice), item(of.alice, of.bob)], atomic=True))).reason
+            batch = [item(of.bob, of.alice, 1000), item(of.alice, of.bob)]
+            stopped = await failed(of.ben.batch(batch, atomic=True))
             hold = (await of.ann.place_hold(of.alice, of.bob, 5)).hold.name
             posted = (await of.ann.transfer(of.alice, of.bob, 10)).transaction.name
-            assert stopped == "SOURCE_NOT_FOUND"
+            assert (stopped.reason, stopped.metadata["item"]) == ("INSUFFICIENT_FUNDS", "0")
             assert [t.name for t in (await watch.until_named(posted)) if t.source == of.alice][-1] == posted
             assert {failed_, pending}.isdisjoint(t.name for t in watch.transactions)
             seen = {t.name for t in await of_ann.until_named(posted)}
