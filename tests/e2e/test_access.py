@@ -1,6 +1,7 @@
 """Who may make which call: every call of the contract, every way in, with every token that must not do."""
 
 import base64
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from specie.wallet.v1 import WalletServiceStub
 
 from service_kit.caller import ADMIN, SERVICE, scope_name
 from specie_cli.stack.issuer import Issuer
-from tests.kit.access import ROWS, Estate, House, all_rpcs
+from tests.kit.access import ROWS, Estate, House, Nothing, all_rpcs
 from tests.kit.doors import Door, Grpc, Headers, all_doors
 from tests.kit.forgery import FORGED, Forge
 from tests.kit.stack import Stack
@@ -196,6 +197,22 @@ def test_somebody_elses_wallet_does_not_exist(edge: Edge) -> None:
     )
     assert {(state, reason) for state, reason, _ in stored} == {(2, "SOURCE_NOT_FOUND"), (2, "DESTINATION_NOT_FOUND")}
     assert all(principal.startswith("stranger to ") for _, _, principal in stored)
+
+
+def test_somebody_elses_is_answered_as_what_never_was(edge: Edge) -> None:
+    """To the letter, but for the names that were asked for: nobody learns of a wallet, a transaction or a hold by the
+    form of a refusal."""
+    scope = " ".join(SCOPES - {ADMIN, SERVICE})
+    for door in edge.doors:
+        if isinstance(door, Grpc) and ROWS[door.rpc.name].not_yours.endswith("_NOT_FOUND"):
+            headers = bearer(edge.forge.good(f"curious about {door}", scope))
+            told = []
+            for estate in (edge.victim, Nothing(edge.house, "nobody")):
+                failed = door.failure(ROWS[door.rpc.name].request(estate), headers)
+                assert failed is not None
+                whole = f"{failed.code} {failed.reason} {failed.message} {failed.metadata}"
+                told.append(re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "...", whole))
+            assert told[0] == told[1], door
 
 
 SPOOFED = [

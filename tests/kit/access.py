@@ -215,6 +215,30 @@ class Estate:
         return name
 
 
+class Nothing(Estate):
+    """What an owner would have who has nothing: names of which nobody has heard."""
+
+    @cached_property
+    def wallet(self) -> str:
+        return f"wallets/{uuid4()}"
+
+    @cached_property
+    def empty(self) -> str:
+        return f"wallets/{uuid4()}"
+
+    @cached_property
+    def income(self) -> str:
+        return f"transactions/{uuid4()}"
+
+    @cached_property
+    def pending(self) -> str:
+        return f"transactions/{uuid4()}"
+
+    @cached_property
+    def hold(self) -> str:
+        return f"holds/{uuid4()}"
+
+
 @dataclass(frozen=True)
 class Row:
     """A call: a valid request about an estate, and the reason with which it is refused to whom the estate is not;

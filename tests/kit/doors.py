@@ -12,7 +12,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from service_kit.status import CODES
 from tests.kit.access import Rpc, as_http
-from tests.kit.calls import CALL_SECONDS, to_failed
+from tests.kit.calls import CALL_SECONDS, Failed, to_failed
 from tests.kit.stack import Stack
 
 Headers = Sequence[tuple[str, str]]
@@ -116,6 +116,16 @@ class Grpc:
         return f"{self._where} {self.rpc.name}"
 
     def call(self, request: Message, headers: Headers = (), query: str = "") -> str:
+        failed = self.failure(request, headers, query)
+        if failed is None:
+            return ""
+        assert failed.message
+        assert not failed.reason or CODES[failed.reason].name == failed.code
+        # What the gateway itself refuses has the code and the message, and no details.
+        return failed.reason or failed.code
+
+    def failure(self, request: Message, headers: Headers = (), query: str = "") -> Failed | None:
+        """The whole error; None: it was answered."""
         make: Any = self._channel.unary_unary
         if self.rpc.descriptor.server_streaming:
             make = self._channel.unary_stream
@@ -128,13 +138,8 @@ class Grpc:
                 next(answer)
                 answer.cancel()
         except grpc.RpcError as error:
-            failed = to_failed(error)  # type: ignore[arg-type]
-            # What the gateway itself refuses has the code and the message, and no details.
-            reason = failed.reason or failed.code
-            assert failed.message
-            assert not failed.reason or CODES[reason].name == failed.code
-            return reason
-        return ""
+            return to_failed(error)  # type: ignore[arg-type]
+        return None
 
 
 @contextmanager
