@@ -39,10 +39,10 @@ class TransactionServiceStub:
 
     Who may make a call stands at each (specie.type.v1.Access). Callers that are not trusted debit only wallets that are
     their own, and deposit only into them; somebody else's does not exist for them (SOURCE_NOT_FOUND, WALLET_NOT_FOUND, for
-    a deposit DESTINATION_NOT_FOUND). Whom they pay is not asked. They see the transactions that name a wallet of their own
-    once the money has moved, and before, or if it fails, those that they asked for and those out of their wallets; and the
-    holds whose source or destination is theirs. Where they list or follow, they name a wallet of their own, or the call is
-    refused with PERMISSION_DENIED.
+    a deposit DESTINATION_NOT_FOUND). Whom they pay is not asked. They see the holds whose source or destination is theirs,
+    and the transactions that name a wallet of theirs once the money has moved. While it has not, and if it fails, they see
+    what they have asked for, and what was to come out of their wallets unless it failed for somebody else's. Where they
+    list or follow, they name a wallet of their own, or the call is refused with PERMISSION_DENIED.
 
     Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
     MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL, and calls that move money with CONTENTION
@@ -159,10 +159,10 @@ class TransactionServiceServicer:
 
     Who may make a call stands at each (specie.type.v1.Access). Callers that are not trusted debit only wallets that are
     their own, and deposit only into them; somebody else's does not exist for them (SOURCE_NOT_FOUND, WALLET_NOT_FOUND, for
-    a deposit DESTINATION_NOT_FOUND). Whom they pay is not asked. They see the transactions that name a wallet of their own
-    once the money has moved, and before, or if it fails, those that they asked for and those out of their wallets; and the
-    holds whose source or destination is theirs. Where they list or follow, they name a wallet of their own, or the call is
-    refused with PERMISSION_DENIED.
+    a deposit DESTINATION_NOT_FOUND). Whom they pay is not asked. They see the holds whose source or destination is theirs,
+    and the transactions that name a wallet of theirs once the money has moved. While it has not, and if it fails, they see
+    what they have asked for, and what was to come out of their wallets unless it failed for somebody else's. Where they
+    list or follow, they name a wallet of their own, or the call is refused with PERMISSION_DENIED.
 
     Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
     MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL, and calls that move money with CONTENTION
@@ -177,7 +177,7 @@ class TransactionServiceServicer:
         SOURCE_NOT_FOUND, DESTINATION_NOT_FOUND, CURRENCY_MISMATCH, SOURCE_CLOSED, SOURCE_FROZEN, DESTINATION_CLOSED,
         VERSION_MISMATCH, TRANSACTION_LIMIT_EXCEEDED, HOURLY_COUNT_EXCEEDED, DAILY_LIMIT_EXCEEDED, INSUFFICIENT_FUNDS,
         BALANCE_BELOW_MINIMUM, BALANCE_OVERFLOW. With mode ASYNC: TOO_MANY_PENDING; those after REQUEST_ID_REUSED are then
-        looked for when it is posted.
+        looked for when it is posted, but for the SOURCE_NOT_FOUND of a wallet that is not the caller's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -238,9 +238,9 @@ class TransactionServiceServicer:
         bind what is given back. Callers that are not trusted give back only what their own wallets got, all of it: no fee that
         somebody else got, and nothing of the outside world (SOURCE_NOT_FOUND).
 
-        Reasons: TRANSACTION_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, NOT_REVERSIBLE, TRANSACTION_NOT_POSTED,
-        NOT_DIVISIBLE, CURRENCY_MISMATCH, ALREADY_REVERSED, REVERSAL_ABOVE_ORIGINAL, SOURCE_CLOSED, SOURCE_FROZEN,
-        DESTINATION_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW.
+        Reasons: TRANSACTION_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, SOURCE_NOT_FOUND, NOT_REVERSIBLE,
+        TRANSACTION_NOT_POSTED, NOT_DIVISIBLE, CURRENCY_MISMATCH, ALREADY_REVERSED, REVERSAL_ABOVE_ORIGINAL, SOURCE_CLOSED,
+        SOURCE_FROZEN, DESTINATION_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -274,8 +274,8 @@ class TransactionServiceServicer:
         left; `final` frees what is left after this one. Who may capture and release is the owner of the source, and who is
         trusted.
 
-        Reasons: HOLD_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED,
-        CURRENCY_MISMATCH, CAPTURE_ABOVE_HOLD, SOURCE_FROZEN, DESTINATION_CLOSED, BALANCE_OVERFLOW.
+        Reasons: HOLD_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, SOURCE_NOT_FOUND, HOLD_CAPTURED, HOLD_RELEASED,
+        HOLD_EXPIRED, CURRENCY_MISMATCH, CAPTURE_ABOVE_HOLD, SOURCE_FROZEN, DESTINATION_CLOSED, BALANCE_OVERFLOW.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -284,7 +284,7 @@ class TransactionServiceServicer:
     def ReleaseHold(self, request, context):
         """Frees what a hold still reserves.
 
-        Reasons: HOLD_NOT_FOUND, REQUEST_ID_REUSED, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED.
+        Reasons: HOLD_NOT_FOUND, REQUEST_ID_REUSED, SOURCE_NOT_FOUND, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -482,10 +482,10 @@ class TransactionService:
 
     Who may make a call stands at each (specie.type.v1.Access). Callers that are not trusted debit only wallets that are
     their own, and deposit only into them; somebody else's does not exist for them (SOURCE_NOT_FOUND, WALLET_NOT_FOUND, for
-    a deposit DESTINATION_NOT_FOUND). Whom they pay is not asked. They see the transactions that name a wallet of their own
-    once the money has moved, and before, or if it fails, those that they asked for and those out of their wallets; and the
-    holds whose source or destination is theirs. Where they list or follow, they name a wallet of their own, or the call is
-    refused with PERMISSION_DENIED.
+    a deposit DESTINATION_NOT_FOUND). Whom they pay is not asked. They see the holds whose source or destination is theirs,
+    and the transactions that name a wallet of theirs once the money has moved. While it has not, and if it fails, they see
+    what they have asked for, and what was to come out of their wallets unless it failed for somebody else's. Where they
+    list or follow, they name a wallet of their own, or the call is refused with PERMISSION_DENIED.
 
     Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
     MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL, and calls that move money with CONTENTION

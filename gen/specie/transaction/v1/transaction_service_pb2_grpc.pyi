@@ -40,10 +40,10 @@ class TransactionServiceStub:
 
     Who may make a call stands at each (specie.type.v1.Access). Callers that are not trusted debit only wallets that are
     their own, and deposit only into them; somebody else's does not exist for them (SOURCE_NOT_FOUND, WALLET_NOT_FOUND, for
-    a deposit DESTINATION_NOT_FOUND). Whom they pay is not asked. They see the transactions that name a wallet of their own
-    once the money has moved, and before, or if it fails, those that they asked for and those out of their wallets; and the
-    holds whose source or destination is theirs. Where they list or follow, they name a wallet of their own, or the call is
-    refused with PERMISSION_DENIED.
+    a deposit DESTINATION_NOT_FOUND). Whom they pay is not asked. They see the holds whose source or destination is theirs,
+    and the transactions that name a wallet of theirs once the money has moved. While it has not, and if it fails, they see
+    what they have asked for, and what was to come out of their wallets unless it failed for somebody else's. Where they
+    list or follow, they name a wallet of their own, or the call is refused with PERMISSION_DENIED.
 
     Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
     MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL, and calls that move money with CONTENTION
@@ -62,7 +62,7 @@ class TransactionServiceStub:
     SOURCE_NOT_FOUND, DESTINATION_NOT_FOUND, CURRENCY_MISMATCH, SOURCE_CLOSED, SOURCE_FROZEN, DESTINATION_CLOSED,
     VERSION_MISMATCH, TRANSACTION_LIMIT_EXCEEDED, HOURLY_COUNT_EXCEEDED, DAILY_LIMIT_EXCEEDED, INSUFFICIENT_FUNDS,
     BALANCE_BELOW_MINIMUM, BALANCE_OVERFLOW. With mode ASYNC: TOO_MANY_PENDING; those after REQUEST_ID_REUSED are then
-    looked for when it is posted.
+    looked for when it is posted, but for the SOURCE_NOT_FOUND of a wallet that is not the caller's.
     """
     Deposit: _grpc.UnaryUnaryMultiCallable[_transaction_service_pb2.DepositRequest, _transaction_service_pb2.DepositResponse]
     """Brings money from the outside world into a wallet: from `system/cash-{currency}`, or from the wallet of a provider,
@@ -103,9 +103,9 @@ class TransactionServiceStub:
     bind what is given back. Callers that are not trusted give back only what their own wallets got, all of it: no fee that
     somebody else got, and nothing of the outside world (SOURCE_NOT_FOUND).
 
-    Reasons: TRANSACTION_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, NOT_REVERSIBLE, TRANSACTION_NOT_POSTED,
-    NOT_DIVISIBLE, CURRENCY_MISMATCH, ALREADY_REVERSED, REVERSAL_ABOVE_ORIGINAL, SOURCE_CLOSED, SOURCE_FROZEN,
-    DESTINATION_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW.
+    Reasons: TRANSACTION_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, SOURCE_NOT_FOUND, NOT_REVERSIBLE,
+    TRANSACTION_NOT_POSTED, NOT_DIVISIBLE, CURRENCY_MISMATCH, ALREADY_REVERSED, REVERSAL_ABOVE_ORIGINAL, SOURCE_CLOSED,
+    SOURCE_FROZEN, DESTINATION_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW.
     """
     CancelTransaction: _grpc.UnaryUnaryMultiCallable[_posting_calls_pb2.CancelTransactionRequest, _posting_calls_pb2.CancelTransactionResponse]
     """Takes back an ASYNC transfer that is still PENDING: it becomes FAILED with TRANSFER_CANCELLED. To cancel one that was
@@ -127,13 +127,13 @@ class TransactionServiceStub:
     left; `final` frees what is left after this one. Who may capture and release is the owner of the source, and who is
     trusted.
 
-    Reasons: HOLD_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED,
-    CURRENCY_MISMATCH, CAPTURE_ABOVE_HOLD, SOURCE_FROZEN, DESTINATION_CLOSED, BALANCE_OVERFLOW.
+    Reasons: HOLD_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, SOURCE_NOT_FOUND, HOLD_CAPTURED, HOLD_RELEASED,
+    HOLD_EXPIRED, CURRENCY_MISMATCH, CAPTURE_ABOVE_HOLD, SOURCE_FROZEN, DESTINATION_CLOSED, BALANCE_OVERFLOW.
     """
     ReleaseHold: _grpc.UnaryUnaryMultiCallable[_hold_calls_pb2.ReleaseHoldRequest, _hold_calls_pb2.ReleaseHoldResponse]
     """Frees what a hold still reserves.
 
-    Reasons: HOLD_NOT_FOUND, REQUEST_ID_REUSED, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED.
+    Reasons: HOLD_NOT_FOUND, REQUEST_ID_REUSED, SOURCE_NOT_FOUND, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED.
     """
     ReleaseHolds: _grpc.UnaryUnaryMultiCallable[_hold_calls_pb2.ReleaseHoldsRequest, _hold_calls_pb2.ReleaseHoldsResponse]
     """Releases up to 1,000 of the OPEN holds that match all of the given filters, the oldest first; at least one filter is
@@ -196,10 +196,10 @@ class TransactionServiceAsyncStub(TransactionServiceStub):
 
     Who may make a call stands at each (specie.type.v1.Access). Callers that are not trusted debit only wallets that are
     their own, and deposit only into them; somebody else's does not exist for them (SOURCE_NOT_FOUND, WALLET_NOT_FOUND, for
-    a deposit DESTINATION_NOT_FOUND). Whom they pay is not asked. They see the transactions that name a wallet of their own
-    once the money has moved, and before, or if it fails, those that they asked for and those out of their wallets; and the
-    holds whose source or destination is theirs. Where they list or follow, they name a wallet of their own, or the call is
-    refused with PERMISSION_DENIED.
+    a deposit DESTINATION_NOT_FOUND). Whom they pay is not asked. They see the holds whose source or destination is theirs,
+    and the transactions that name a wallet of theirs once the money has moved. While it has not, and if it fails, they see
+    what they have asked for, and what was to come out of their wallets unless it failed for somebody else's. Where they
+    list or follow, they name a wallet of their own, or the call is refused with PERMISSION_DENIED.
 
     Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
     MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL, and calls that move money with CONTENTION
@@ -215,7 +215,7 @@ class TransactionServiceAsyncStub(TransactionServiceStub):
     SOURCE_NOT_FOUND, DESTINATION_NOT_FOUND, CURRENCY_MISMATCH, SOURCE_CLOSED, SOURCE_FROZEN, DESTINATION_CLOSED,
     VERSION_MISMATCH, TRANSACTION_LIMIT_EXCEEDED, HOURLY_COUNT_EXCEEDED, DAILY_LIMIT_EXCEEDED, INSUFFICIENT_FUNDS,
     BALANCE_BELOW_MINIMUM, BALANCE_OVERFLOW. With mode ASYNC: TOO_MANY_PENDING; those after REQUEST_ID_REUSED are then
-    looked for when it is posted.
+    looked for when it is posted, but for the SOURCE_NOT_FOUND of a wallet that is not the caller's.
     """
     Deposit: _aio.UnaryUnaryMultiCallable[_transaction_service_pb2.DepositRequest, _transaction_service_pb2.DepositResponse]  # type: ignore[assignment]
     """Brings money from the outside world into a wallet: from `system/cash-{currency}`, or from the wallet of a provider,
@@ -256,9 +256,9 @@ class TransactionServiceAsyncStub(TransactionServiceStub):
     bind what is given back. Callers that are not trusted give back only what their own wallets got, all of it: no fee that
     somebody else got, and nothing of the outside world (SOURCE_NOT_FOUND).
 
-    Reasons: TRANSACTION_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, NOT_REVERSIBLE, TRANSACTION_NOT_POSTED,
-    NOT_DIVISIBLE, CURRENCY_MISMATCH, ALREADY_REVERSED, REVERSAL_ABOVE_ORIGINAL, SOURCE_CLOSED, SOURCE_FROZEN,
-    DESTINATION_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW.
+    Reasons: TRANSACTION_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, SOURCE_NOT_FOUND, NOT_REVERSIBLE,
+    TRANSACTION_NOT_POSTED, NOT_DIVISIBLE, CURRENCY_MISMATCH, ALREADY_REVERSED, REVERSAL_ABOVE_ORIGINAL, SOURCE_CLOSED,
+    SOURCE_FROZEN, DESTINATION_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW.
     """
     CancelTransaction: _aio.UnaryUnaryMultiCallable[_posting_calls_pb2.CancelTransactionRequest, _posting_calls_pb2.CancelTransactionResponse]  # type: ignore[assignment]
     """Takes back an ASYNC transfer that is still PENDING: it becomes FAILED with TRANSFER_CANCELLED. To cancel one that was
@@ -280,13 +280,13 @@ class TransactionServiceAsyncStub(TransactionServiceStub):
     left; `final` frees what is left after this one. Who may capture and release is the owner of the source, and who is
     trusted.
 
-    Reasons: HOLD_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED,
-    CURRENCY_MISMATCH, CAPTURE_ABOVE_HOLD, SOURCE_FROZEN, DESTINATION_CLOSED, BALANCE_OVERFLOW.
+    Reasons: HOLD_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, SOURCE_NOT_FOUND, HOLD_CAPTURED, HOLD_RELEASED,
+    HOLD_EXPIRED, CURRENCY_MISMATCH, CAPTURE_ABOVE_HOLD, SOURCE_FROZEN, DESTINATION_CLOSED, BALANCE_OVERFLOW.
     """
     ReleaseHold: _aio.UnaryUnaryMultiCallable[_hold_calls_pb2.ReleaseHoldRequest, _hold_calls_pb2.ReleaseHoldResponse]  # type: ignore[assignment]
     """Frees what a hold still reserves.
 
-    Reasons: HOLD_NOT_FOUND, REQUEST_ID_REUSED, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED.
+    Reasons: HOLD_NOT_FOUND, REQUEST_ID_REUSED, SOURCE_NOT_FOUND, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED.
     """
     ReleaseHolds: _aio.UnaryUnaryMultiCallable[_hold_calls_pb2.ReleaseHoldsRequest, _hold_calls_pb2.ReleaseHoldsResponse]  # type: ignore[assignment]
     """Releases up to 1,000 of the OPEN holds that match all of the given filters, the oldest first; at least one filter is
@@ -348,10 +348,10 @@ class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Who may make a call stands at each (specie.type.v1.Access). Callers that are not trusted debit only wallets that are
     their own, and deposit only into them; somebody else's does not exist for them (SOURCE_NOT_FOUND, WALLET_NOT_FOUND, for
-    a deposit DESTINATION_NOT_FOUND). Whom they pay is not asked. They see the transactions that name a wallet of their own
-    once the money has moved, and before, or if it fails, those that they asked for and those out of their wallets; and the
-    holds whose source or destination is theirs. Where they list or follow, they name a wallet of their own, or the call is
-    refused with PERMISSION_DENIED.
+    a deposit DESTINATION_NOT_FOUND). Whom they pay is not asked. They see the holds whose source or destination is theirs,
+    and the transactions that name a wallet of theirs once the money has moved. While it has not, and if it fails, they see
+    what they have asked for, and what was to come out of their wallets unless it failed for somebody else's. Where they
+    list or follow, they name a wallet of their own, or the call is refused with PERMISSION_DENIED.
 
     Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
     MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL, and calls that move money with CONTENTION
@@ -371,7 +371,7 @@ class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
         SOURCE_NOT_FOUND, DESTINATION_NOT_FOUND, CURRENCY_MISMATCH, SOURCE_CLOSED, SOURCE_FROZEN, DESTINATION_CLOSED,
         VERSION_MISMATCH, TRANSACTION_LIMIT_EXCEEDED, HOURLY_COUNT_EXCEEDED, DAILY_LIMIT_EXCEEDED, INSUFFICIENT_FUNDS,
         BALANCE_BELOW_MINIMUM, BALANCE_OVERFLOW. With mode ASYNC: TOO_MANY_PENDING; those after REQUEST_ID_REUSED are then
-        looked for when it is posted.
+        looked for when it is posted, but for the SOURCE_NOT_FOUND of a wallet that is not the caller's.
         """
 
     @_abc_1.abstractmethod
@@ -442,9 +442,9 @@ class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
         bind what is given back. Callers that are not trusted give back only what their own wallets got, all of it: no fee that
         somebody else got, and nothing of the outside world (SOURCE_NOT_FOUND).
 
-        Reasons: TRANSACTION_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, NOT_REVERSIBLE, TRANSACTION_NOT_POSTED,
-        NOT_DIVISIBLE, CURRENCY_MISMATCH, ALREADY_REVERSED, REVERSAL_ABOVE_ORIGINAL, SOURCE_CLOSED, SOURCE_FROZEN,
-        DESTINATION_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW.
+        Reasons: TRANSACTION_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, SOURCE_NOT_FOUND, NOT_REVERSIBLE,
+        TRANSACTION_NOT_POSTED, NOT_DIVISIBLE, CURRENCY_MISMATCH, ALREADY_REVERSED, REVERSAL_ABOVE_ORIGINAL, SOURCE_CLOSED,
+        SOURCE_FROZEN, DESTINATION_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW.
         """
 
     @_abc_1.abstractmethod
@@ -484,8 +484,8 @@ class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
         left; `final` frees what is left after this one. Who may capture and release is the owner of the source, and who is
         trusted.
 
-        Reasons: HOLD_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED,
-        CURRENCY_MISMATCH, CAPTURE_ABOVE_HOLD, SOURCE_FROZEN, DESTINATION_CLOSED, BALANCE_OVERFLOW.
+        Reasons: HOLD_NOT_FOUND, UNKNOWN_CURRENCY, REQUEST_ID_REUSED, SOURCE_NOT_FOUND, HOLD_CAPTURED, HOLD_RELEASED,
+        HOLD_EXPIRED, CURRENCY_MISMATCH, CAPTURE_ABOVE_HOLD, SOURCE_FROZEN, DESTINATION_CLOSED, BALANCE_OVERFLOW.
         """
 
     @_abc_1.abstractmethod
@@ -496,7 +496,7 @@ class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_hold_calls_pb2.ReleaseHoldResponse, _abc.Awaitable[_hold_calls_pb2.ReleaseHoldResponse]]:
         """Frees what a hold still reserves.
 
-        Reasons: HOLD_NOT_FOUND, REQUEST_ID_REUSED, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED.
+        Reasons: HOLD_NOT_FOUND, REQUEST_ID_REUSED, SOURCE_NOT_FOUND, HOLD_CAPTURED, HOLD_RELEASED, HOLD_EXPIRED.
         """
 
     @_abc_1.abstractmethod
