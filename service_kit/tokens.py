@@ -81,7 +81,7 @@ class Tokens:
         claims = self._claims(token, keys)
         if not all(isinstance(claims[name], int | float) for name in TIMES):
             raise _refused("MALFORMED", "the token's times are not numbers")
-        if claims["exp"] - claims["iat"] > self._lifetime_seconds_max:
+        if claims["exp"] > claims["iat"] + self._lifetime_seconds_max:
             text = f"the token lives longer than the {self._lifetime_seconds_max} s that one may"
             raise _refused("LIFETIME", text)
         return Verified(_caller(claims), claims["exp"] + CLOCK_SKEW_SECONDS)

@@ -130,6 +130,7 @@ TIMES: Mapping[str, tuple[dict[str, object], str]] = {
     "exp infinite": ({"exp": float("inf")}, "MALFORMED"),
     "exp no number": ({"exp": float("nan")}, "MALFORMED"),
     "exp beyond all numbers": ({"exp": 10**400}, "LIFETIME"),
+    "exp beyond all numbers, iat with a fraction": ({"exp": 10**400, "iat": NOW - 0.5}, "LIFETIME"),
     "exp with a fraction": ({"exp": NOW + 60.5}, ""),
     "iat as text": ({"iat": str(NOW)}, "MALFORMED"),
     "iat as a list": ({"iat": []}, "NOT_YET_VALID"),
