@@ -180,6 +180,9 @@ def test_query_parameters_bind(stack: Stack) -> None:
     assert changed.body["wallet"]["displayName"] == "Q"
     got = stack.call("GET", "/v1/wallets:batchGet?names=wallets/query-1&names=wallets/query-1").body["wallets"]
     assert [w["displayName"] for w in got] == ["Q", "Q"]
+    stack.call("POST", "/v1/wallets?walletId=query-3", {"currencyCode": "EUR", "owner": "q r+s"})
+    spaced = stack.call("GET", "/v1/wallets?owner=q+r%2Bs").body["wallets"]
+    assert [w["name"] for w in spaced] == ["wallets/query-3"]
     since = "/v1/transactions?startTime=2026-01-01T00:00:00Z&state=TRANSACTION_STATE_POSTED&wallet=wallets/query-1"
     assert stack.call("GET", since).body == {"transactions": [], "nextPageToken": ""}
     assert stack.call("DELETE", "/v1/wallets/query-1").body["wallet"]["state"] == "WALLET_STATE_CLOSED"
