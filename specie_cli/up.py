@@ -163,7 +163,6 @@ def _show(stack: LocalStack) -> None:
     for name in ("wallet", "transaction"):
         table.add_row(f"{name} service (gRPC)", ", ".join(where[name]))  # type: ignore[arg-type]
     table.add_row("PostgreSQL", f"{ports.HOST}:{stack.ports.postgres}, database specie")
-    table.add_row("tokens", f"specie token --data-dir {stack.data_dir} --subject S --scope ...")
     table.add_row("Envoy's admin page", f"http://{ports.HOST}:{stack.ports.admin}")
     if stack.authority:
         table.add_row("authority of its certificates", str(stack.authority.certificate))
@@ -180,7 +179,9 @@ def _show(stack: LocalStack) -> None:
     command = f"""\
 {trust}  export SPECIE_TOKEN={token}
   curl -s{trusting} '{where["gateway"]}/v1/wallets?walletId=alice' -H "authorization: Bearer $SPECIE_TOKEN" \\
-       -H 'idempotency-key: alice' -d '{{"currencyCode": "USD"}}'
-  (the README's first call; it goes on from there. The token may do everything, for a day: `specie token`)"""
+       -H 'idempotency-key: alice' -d '{{"owner": "alice", "currencyCode": "USD"}}'
+  (the README's first call; it goes on from there)
+The token may do everything, for a day. Another one:
+  {sys.argv[0]} token --data-dir {stack.data_dir} --subject alice --scope 'wallets.read transfers.write'"""
     console.print(command, markup=False, highlight=False, soft_wrap=True)
     console.print("Ctrl-C stops everything; the data stays.", highlight=False)

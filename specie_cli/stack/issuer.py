@@ -53,7 +53,10 @@ class Issuer:
     def mint(self, subject: str, scope: str, ttl_seconds: int, **claims: object) -> str:
         """A token that is valid from now on. `claims` replace the usual ones. Raises StackError without a key."""
         if not self.exists:
-            raise StackError(f"There is no issuer in {self.key_set.parent}: `specie up` makes one at its first start.")
+            raise StackError(
+                f"There is no issuer in {self.key_set.parent}: `specie up` makes one at its first start, and --data-dir"
+                " names the directory of a stack that is elsewhere."
+            )
         now = int(time.time())
         usual = {"iss": ISSUER, "aud": AUDIENCE, "sub": subject, "scope": scope, "iat": now, "exp": now + ttl_seconds}
         key = self._key()

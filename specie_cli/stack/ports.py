@@ -85,9 +85,10 @@ def _demand(port: int, part: str, option: str) -> None:
     if not 0 < port <= LAST:
         raise StackError(f"Port {port} for {part} is not between 1 and {LAST}; give another one with {option}.")
     if not _is_free(port):
+        others = "the others follow it" if option == "--port" else "or --port, for all of them"
         raise StackError(
-            f"Port {port} on {HOST}, for {part}, is taken by another program. Stop it, or give `specie up` another:"
-            f" {option} for this one, --port for all of them."
+            f"Port {port} on {HOST}, for {part}, is taken by another program. Stop it, or give `specie up` another with"
+            f" {option}; {others}."
         )
 
 
