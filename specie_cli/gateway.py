@@ -17,6 +17,8 @@ from specie_cli import show
 CALL_TIMEOUT_SECONDS = 15
 TOKEN_VARIABLE = "SPECIE_TOKEN"  # noqa: S105 - the name of it
 AUTHORITY_VARIABLE = "SPECIE_CA"
+# Answers to batches are large: grpc takes 4 MiB unless it is told otherwise.
+OPTIONS = (("grpc.max_receive_message_length", -1),)
 EXIT_REFUSED = 1
 EXIT_UNREACHABLE = 3
 
@@ -60,9 +62,9 @@ def connection(server: str, request_id: str | None = None) -> Iterator[grpc.Chan
 def _channel(server: str) -> grpc.Channel:
     authority = os.environ.get(AUTHORITY_VARIABLE, "")
     if not authority:
-        return grpc.insecure_channel(server)
+        return grpc.insecure_channel(server, OPTIONS)
     try:
-        return grpc.secure_channel(server, grpc.ssl_channel_credentials(Path(authority).read_bytes()))
+        return grpc.secure_channel(server, grpc.ssl_channel_credentials(Path(authority).read_bytes()), OPTIONS)
     except OSError as error:
         raise typer.BadParameter(f"{AUTHORITY_VARIABLE}: {error}") from None
 

@@ -4,6 +4,7 @@ import typer
 
 from specie_cli import money, wallets
 from specie_cli.demo import demo
+from specie_cli.importing import import_file
 from specie_cli.token import token
 from specie_cli.up import up
 
@@ -15,6 +16,7 @@ app.add_typer(wallets.app, name="wallet")
 app.command()(money.deposit)
 app.command()(money.transfer)
 app.command()(money.entries)
+app.command(name="import")(import_file)
 
 
 @app.callback()

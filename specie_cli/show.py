@@ -46,12 +46,17 @@ def plain(text: str) -> Text:
 
 def money(amount: Money) -> str:
     """`25.00 USD (2500)`: for people, and the minor units that the commands take."""
+    return units(amount.minor_units, amount.currency_code)
+
+
+def units(minor_units: int, currency_code: str) -> str:
+    """The same of any number, also one that is too large for an amount."""
     try:
-        exponent = Currency(amount.currency_code).exponent or 0
+        exponent = Currency(currency_code).exponent or 0
     except ValueError:  # a code that is newer than this list
-        return f"{amount.minor_units} {amount.currency_code}"
-    major = Decimal(amount.minor_units).scaleb(-exponent)
-    return f"{major:,.{exponent}f} {amount.currency_code} ({amount.minor_units})"
+        return f"{minor_units} {currency_code}"
+    major = Decimal(minor_units).scaleb(-exponent)
+    return f"{major:,.{exponent}f} {currency_code} ({minor_units})"
 
 
 def time(stamp: Timestamp) -> str:

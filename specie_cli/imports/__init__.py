@@ -1,0 +1,1 @@
+"""Files of transfers: read, checked, sent in batches, each line once."""
