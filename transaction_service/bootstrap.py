@@ -30,6 +30,7 @@ from transaction_service.posting.dispatcher import Dispatcher
 from transaction_service.posting.lane import PostingLane
 from transaction_service.posting.pending import Pending
 from transaction_service.posting.queue import PostingQueue, Result, Ticket
+from transaction_service.reports import Reports
 from transaction_service.rpc.account_servicer import AccountServicer
 from transaction_service.rpc.health_servicer import HealthServicer
 from transaction_service.rpc.poster import Poster
@@ -65,7 +66,8 @@ def build(settings: TransactionSettings) -> Application:
     metrics.QUEUE_LENGTH.set_function(lambda: len(queue))
     lanes = [start_lane(queue, settings, asyncio.get_running_loop()) for _ in range(settings.lanes)]
     pending = Pending(settings.max_pending)
-    servicer = TransactionServicer(Poster(queue), pending, reader, holds, accounts, tail)
+    reports = Reports(settings.reports_max, reading_max=max(1, settings.read_threads // 2))
+    servicer = TransactionServicer(Poster(queue), pending, reader, holds, accounts, tail, reports)
     internal = AccountServicer(accounts)
     health = HealthServicer(LatestSums(SqlIntegrity(database)), queue)
     # Of their own, so that what falls due is posted also while more is read than this process can read.

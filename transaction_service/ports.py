@@ -129,6 +129,15 @@ class PastBalance(NamedTuple):
     version: int = 0
 
 
+class Period(NamedTuple):
+    """The entries of an account within a time range that is over: those behind the version of `opening`, up to that of
+    `closing`. No later posting changes it. `end`: of the range."""
+
+    opening: PastBalance
+    closing: PastBalance
+    end: datetime
+
+
 Position = list[Any]
 """Where a page ends, of JSON values; only the adapter that made it can read it."""
 
@@ -156,6 +165,13 @@ class LedgerReader(Protocol):
     async def balance_at(self, account: Account, time: datetime) -> PastBalance | None:
         """After the account's last entry at or before this time. No later posting changes it any more. None: the time
         is still to come."""
+
+    async def period(self, account: Account, start: datetime | None, end: datetime | None) -> Period | None:
+        """[start, end): which entries are in it. Without a start: from the first one on; without an end: up to now.
+        None: the end is still to come. What is in one that starts at its end or later is undefined."""
+
+    async def lines(self, account: Account, after: int, until: int) -> list[Line]:
+        """The entries behind one number, up to another, in their order: all of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,8 @@ class Operations:
         headers = header_refs("x-request-id", *errors.LIMIT_HEADERS)
         if not method.server_streaming:
             return {"description": text, "headers": headers, "content": {"application/json": {"schema": answer}}}
-        text += f" Server-sent events: the `data` of each is a {method.output_type.name} as JSON, its `id` the cursor."
+        text += f" Server-sent events: the `data` of each is a {method.output_type.name} as JSON"
+        text += ", its `id` the cursor." if _has_cursors(method) else "."
         events = {"type": "string", "contentMediaType": "text/event-stream", "contentSchema": answer}
         return {"description": text, "headers": headers, "content": {"text/event-stream": {"schema": events}}}
 
@@ -145,9 +146,14 @@ class Operations:
 def _headers(method: MethodDescriptor) -> Iterator[Object]:
     if "request_id" in method.input_type.fields_by_name:
         yield {"$ref": "#/components/parameters/idempotency-key"}
-    if method.server_streaming:
+    if _has_cursors(method):
         yield {"$ref": "#/components/parameters/last-event-id"}
     yield {"$ref": "#/components/parameters/x-request-id"}
+
+
+def _has_cursors(method: MethodDescriptor) -> bool:
+    """Of a stream that a browser can go on with: the gateway makes ids of cursors."""
+    return method.server_streaming and "cursor" in method.output_type.fields_by_name
 
 
 def _last_part(pattern: str, collection: str) -> str:

@@ -14,7 +14,7 @@ from tests.kit.postgres import Database
 from tests.kit.service import wait_until
 from transaction_service.domain.account import Account
 from transaction_service.domain.identity import account_id
-from transaction_service.ports import PastBalance
+from transaction_service.ports import Line, PastBalance, Period
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -124,3 +124,72 @@ def test_a_past_balance_behind_which_there_are_entries_waits_for_nobody(database
         with pytest.raises(Refusal) as refused:
             at(ledger, alice, last.post_time)
         assert refused.value.reason == "CONTENTION"
+
+
+def period(ledger: Ledger, wallet: Account, start: datetime | None, end: datetime | None) -> Period:
+    found = asyncio.run(ledger.reader.period(wallet, start, end))
+    assert found is not None
+    return found
+
+
+def lines(ledger: Ledger, wallet: Account, found: Period) -> list[Line]:
+    return asyncio.run(ledger.reader.lines(wallet, found.opening.version, found.closing.version))
+
+
+def test_a_period_has_the_entries_of_its_range_and_the_balances_around_them(ledger: Ledger, alice: Account) -> None:
+    all_lines = ledger.entries(alice, newest_first=False)
+    times = sorted({line.entry.post_time for line in all_lines})
+    bounds = [*times, *[time + MICROSECOND for time in times]]
+    wait_until(lambda: at(ledger, alice.name, bounds[-1]) is not None, "the last bound is past")
+    for start in (None, *bounds):
+        for end in bounds:
+            if start is not None and start >= end:
+                continue
+            found = period(ledger, alice, start, end)
+            within = lines(ledger, alice, found)
+            assert within == ledger.entries(alice, newest_first=False, start=start, end=end)
+            assert found.closing.amount == found.opening.amount + sum(line.entry.amount for line in within)
+            assert found.end == end
+            before = [line.entry for line in all_lines if start is not None and line.entry.post_time < start]
+            assert found.opening == (PastBalance(before[-1].balance, len(before)) if before else PastBalance(0, 0))
+    assert lines(ledger, alice, Period(PastBalance(0, 2), PastBalance(0, 5), times[0])) == all_lines[2:5]
+
+
+def test_a_period_without_an_end_ends_now_and_stays_as_it_is(ledger: Ledger, alice: Account) -> None:
+    last = ledger.entries(alice)[0].entry
+    wait_until(lambda: period(ledger, alice, None, None).end > last.post_time, "the last entry is past")
+    found = period(ledger, alice, None, None)
+    assert found == Period(PastBalance(0, 0), PastBalance(last.balance, last.seq), found.end)
+    [bob] = funded(ledger, 10, "bob")
+    ledger.post(transfer(bob, alice.name, 5))
+    assert ledger.entries(alice)[0].entry.post_time >= found.end
+    assert period(ledger, alice, None, found.end) == found
+
+
+def test_a_period_of_an_account_without_entries_and_one_to_come(ledger: Ledger, alice: Account) -> None:
+    ledger.open(new := account(named("new")))
+    found = period(ledger, new, None, None)
+    assert (found.opening, found.closing, lines(ledger, new, found)) == (PastBalance(), PastBalance(), [])
+    later = datetime.now(UTC) + timedelta(days=1000)
+    assert asyncio.run(ledger.reader.period(alice, None, later)) is None
+
+
+def test_a_period_waits_for_a_posting_that_is_under_way(database: Database) -> None:
+    """Else the same range would have one entry more a moment later."""
+    with postgres_ledger(database) as ledger, session(database.owner_dsn) as posting:
+        [alice] = funded(ledger, 100, "alice")
+        posting.execute("SELECT id FROM transactions.account WHERE name = %s FOR UPDATE", (alice,))
+        posting.execute("SELECT clock_timestamp()")
+        [(post_time,)] = posting.fetchall()
+        found: list[Period] = []
+        asking = threading.Thread(target=lambda: found.append(period(ledger, ledger.account(alice), None, None)))
+        asking.start()
+        with session(database.owner_dsn) as other:
+            wait_until(lambda: _somebody_waits(other), "the question waits")
+        posting.execute(
+            "INSERT INTO transactions.entry VALUES (%s, 2, %s, -30, 70, %s)",
+            (account_id(alice), transfer().id, post_time),
+        )
+        posting.connection.commit()
+        asking.join()
+        assert [each.closing for each in found] == [PastBalance(70, 2)]

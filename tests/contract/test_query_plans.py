@@ -24,6 +24,7 @@ from transaction_service.domain.account import Account, Unchanged
 from transaction_service.domain.hold import HoldState
 from transaction_service.domain.movement import TransactionKind, TransactionState
 from transaction_service.ports import EntryFilter, HoldFilter, Mark, TransactionFilter
+from transaction_service.reports import PAGE as REPORT_PAGE
 from transaction_service.settings import TransactionSettings
 
 Call = Callable[[], Awaitable[Any]]
@@ -70,6 +71,8 @@ class Adapters:
             "reader.transactions": [*map(self._transactions, _filters())],
             "reader.entries": [*self._entries()],
             "reader.balance_at": [*self._balances()],
+            "reader.period": [*self._periods()],
+            "reader.lines": [*self._lines()],
             "holds.hold": [
                 self._hold(id_, owner) for id_, owner in product([NO_ID, large.hold_id(7)], ["", large.OWNER, "nobody"])
             ],
@@ -129,6 +132,23 @@ class Adapters:
                 await self.reader.balance_at(await self.account(name), time)
 
             yield balance
+
+    def _periods(self) -> Iterator[Call]:
+        bounds = [(None, None), (FAR[0], None), (None, FAR[1]), (FAR[0], FAR[1])]
+        for name, (start, end) in product([large.HOT, large.ORDINARY], bounds):
+
+            async def period(name: str = name, start: Any = start, end: Any = end) -> None:  # noqa: ANN401 - times
+                assert await self.reader.period(await self.account(name), start, end)
+
+            yield period
+
+    def _lines(self) -> Iterator[Call]:
+        for name, after in product([large.HOT, large.ORDINARY], [0, 300, 300_000]):
+
+            async def page(name: str = name, after: int = after) -> None:
+                await self.reader.lines(await self.account(name), after, after + REPORT_PAGE)
+
+            yield page
 
     def _holds(self, account: str, state: HoldState | None) -> Call:
         async def two_pages() -> None:

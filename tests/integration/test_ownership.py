@@ -22,6 +22,7 @@ from specie.transaction.v1 import (
     ListHoldsRequest,
     ListTransactionsRequest,
     ReleaseHoldsRequest,
+    ReportEntriesRequest,
     TransactionServiceServicer,
     TransactionState,
     TransferMode,
@@ -80,6 +81,10 @@ async def first_message(client: Client, wallet: str) -> None:
     await anext(aiter(client.transactions.WatchTransactions(request)))
 
 
+async def first_of_report(client: Client, wallet: str) -> None:
+    await anext(aiter(client.transactions.ReportEntries(ReportEntriesRequest(wallet=wallet))))
+
+
 # Every call that names a wallet: as Ben makes it of `wallet` and his own, and of `wallet` alone.
 FROM_A_WALLET: Mapping[str, Callable[..., Awaitable[Any]]] = {
     "Transfer": lambda ben, wallet, bob: ben.transfer(wallet, bob, 1),
@@ -112,6 +117,7 @@ ABOUT_A_WALLET: Mapping[str, Callable[[Client, str], Awaitable[Any]]] = {
     "ListTransactions by reference": lambda ben, wallet: ben.listed(wallet=wallet, external_reference="rent"),
     "ListHolds": lambda ben, wallet: ben.transactions.ListHolds(ListHoldsRequest(wallet=wallet)),
     "WatchTransactions": first_message,
+    "ReportEntries": first_of_report,
 }
 ABOUT_A_TRANSACTION: Mapping[str, Callable[[Client, str], Awaitable[Any]]] = {
     "GetTransaction": lambda ben, name: ben.transactions.GetTransaction(GetTransactionRequest(name=name)),

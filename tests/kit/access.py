@@ -37,6 +37,7 @@ from specie.transaction.v1 import (
     PostTransactionRequest,
     ReleaseHoldRequest,
     ReleaseHoldsRequest,
+    ReportEntriesRequest,
     ReverseTransactionRequest,
     SetAccountLimitsRequest,
     SetAccountStateRequest,
@@ -317,6 +318,7 @@ ROWS: Mapping[str, Row] = {
     "TransactionService.GetTransaction": Row(lambda e: GetTransactionRequest(name=e.income), "TRANSACTION_NOT_FOUND"),
     "TransactionService.ListTransactions": Row(lambda e: ListTransactionsRequest(wallet=e.wallet), "WALLET_NOT_FOUND"),
     "TransactionService.ListEntries": Row(lambda e: ListEntriesRequest(wallet=e.wallet), "WALLET_NOT_FOUND"),
+    "TransactionService.ReportEntries": Row(lambda e: ReportEntriesRequest(wallet=e.wallet), "WALLET_NOT_FOUND"),
     "TransactionService.GetBalance": Row(lambda e: GetBalanceRequest(wallet=e.wallet), "WALLET_NOT_FOUND"),
     "TransactionService.WatchTransactions": Row(
         lambda e: WatchTransactionsRequest(wallet=e.wallet, cursor="beginning"), "WALLET_NOT_FOUND"

@@ -20,7 +20,7 @@ METHODS: list[MethodDescriptor] = [
 INTERNAL = "specie.transaction.v1.AccountService"
 NOWHERE = "nowhere"
 """A cluster without a server, for paths that the transcoder turns into those of calls, which are matched anew."""
-STREAMS = {"specie.transaction.v1.TransactionService.WatchTransactions"}
+STREAMS = {f"specie.transaction.v1.TransactionService.{name}" for name in ("ReportEntries", "WatchTransactions")}
 """They last for as long as their callers like: signs of life tell that they work, not their end."""
 
 

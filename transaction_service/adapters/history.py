@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Connection, ScalarSelect, and_, case, cast, f
 
 from transaction_service.adapters import tables
 from transaction_service.adapters.tables import entry
-from transaction_service.ports import PastBalance
+from transaction_service.ports import PastBalance, Period
 
 
 def seq_before(account: str, time: datetime, *, inclusive: bool = False) -> ScalarSelect[int]:
@@ -36,13 +36,30 @@ def last_seq(account: str) -> ScalarSelect[int]:
 
 
 def balance_at(connection: Connection, account: str, time: datetime) -> PastBalance | None:
-    """None: the time is still to come. Not in a transaction of one snapshot: it waits for a posting that is under way.
+    """None: the time is still to come. Not on one snapshot: it waits for a posting that is under way."""
+    seq = _settled(connection, account, time, inclusive=True)
+    return None if seq is None else _balance_after(connection, account, seq)
+
+
+def period(connection: Connection, account: str, start: datetime | None, end: datetime | None) -> Period | None:
+    """As LedgerReader.period. Not in a transaction of one snapshot, as above."""
+    if end is None:
+        end = connection.execute(select(func.clock_timestamp())).scalar_one()
+    last = _settled(connection, account, end)
+    if last is None:
+        return None
+    first = 0 if start is None else connection.execute(select(seq_before(account, start))).scalar_one()
+    return Period(_balance_after(connection, account, first), _balance_after(connection, account, last), end)
+
+
+def _settled(connection: Connection, account: str, time: datetime, *, inclusive: bool = False) -> int | None:
+    """As seq_before, once no posting can change it any more. None: the time is still to come.
 
     An entry after the time proves that none can come before it any more. Without one, a posting whose time is read may
     not have committed yet: then the account's row is locked, as postings do before they read the clock.
     """
     place = select(
-        seq_before(account, time, inclusive=True).label("seq"),
+        seq_before(account, time, inclusive=inclusive).label("seq"),
         last_seq(account).label("last"),
         func.clock_timestamp().label("now"),
     )
@@ -54,5 +71,9 @@ def balance_at(connection: Connection, account: str, time: datetime) -> PastBala
         # Not FOR SHARE: a steady stream of readers would never let a lane get its turn.
         connection.execute(row.with_for_update())
         seq, _, _ = connection.execute(place).one()
+    return int(seq)
+
+
+def _balance_after(connection: Connection, account: str, seq: int) -> PastBalance:
     balance = select(entry.c.balance).where(entry.c.account_id == account, entry.c.seq == seq)
     return PastBalance(connection.execute(balance).scalar_one(), seq) if seq else PastBalance()

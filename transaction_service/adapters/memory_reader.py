@@ -1,13 +1,13 @@
 """The reading ports in memory: each says in a few lines what its fellow on PostgreSQL must say too."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
 from transaction_service.adapters.memory import Memory
 from transaction_service.domain.account import Account
 from transaction_service.domain.hold import Hold, HoldState
-from transaction_service.domain.movement import Transaction, accounts_of
+from transaction_service.domain.movement import Entry, Transaction, accounts_of
 from transaction_service.domain.visibility import shows
 from transaction_service.ports import (
     EntryFilter,
@@ -15,6 +15,7 @@ from transaction_service.ports import (
     Line,
     Mark,
     PastBalance,
+    Period,
     Position,
     Stretch,
     TransactionFilter,
@@ -63,7 +64,21 @@ class MemoryLedgerReader:
             if self._memory.clock() < time:
                 return None
             entries = [e for e in self._memory.entries.get(account.id, []) if e.post_time <= time]
-        return PastBalance(entries[-1].balance, entries[-1].seq) if entries else PastBalance()
+        return _after_last(entries)
+
+    async def period(self, account: Account, start: datetime | None, end: datetime | None) -> Period | None:
+        with self._memory.lock:
+            now = self._memory.clock()
+            end = now if end is None else end
+            if now < end:
+                return None
+            entries = [e for e in self._memory.entries.get(account.id, []) if e.post_time < end]
+        before = [e for e in entries if start is not None and e.post_time < start]
+        return Period(_after_last(before), _after_last(entries), end)
+
+    async def lines(self, account: Account, after: int, until: int) -> list[Line]:
+        entries = self._memory.entries.get(account.id, [])
+        return [Line(e, self._memory.transactions[e.transaction_id]) for e in entries if after < e.seq <= until]
 
 
 class MemoryHoldReader:
@@ -121,6 +136,10 @@ class MemoryFeed:
             and (not account or account in accounts_of(transaction.movement))
         ]
         return Stretch(after, committed, Mark(end, ""), complete=end - after.commit < limit)
+
+
+def _after_last(entries: Sequence[Entry]) -> PastBalance:
+    return PastBalance(entries[-1].balance, entries[-1].seq) if entries else PastBalance()
 
 
 def _newest_first(

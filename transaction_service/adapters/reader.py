@@ -14,7 +14,7 @@ from service_kit.database import Database
 from service_kit.pages import refused
 from transaction_service.adapters import columns
 from transaction_service.adapters.conditions import any_of, names, seen_by, shows
-from transaction_service.adapters.history import balance_at, seq_before
+from transaction_service.adapters.history import balance_at, period, seq_before
 from transaction_service.adapters.rows import to_transaction
 from transaction_service.adapters.tables import entry, listing, transaction
 from transaction_service.adapters.walk import Page, Walk, page
@@ -29,7 +29,7 @@ from transaction_service.domain.movement import (
     TransactionState,
     accounts_of,
 )
-from transaction_service.ports import EntryFilter, Line, PastBalance, Position, TransactionFilter
+from transaction_service.ports import EntryFilter, Line, PastBalance, Period, Position, TransactionFilter
 
 LISTED_THOUGH_POSTED: Final = WITHOUT_ENTRIES | {TransactionKind.REVERSAL}
 """Of a reversal those are listed whom it names and gives nothing: when only a fee was left to go back."""
@@ -75,9 +75,7 @@ class SqlLedgerReader:
     async def entries(
         self, account: Account, wanted: EntryFilter, after: Position | None, limit: int
     ) -> tuple[list[Line], Position | None]:
-        seq = entry.c.seq
-        query = select(*columns.ENTRY, *columns.TRANSACTION).where(entry.c.account_id == account.id)
-        query = query.select_from(entry.join(transaction, transaction.c.id == entry.c.transaction_id))
+        seq, query = entry.c.seq, _lines_of(account)
         if wanted.start is not None:
             query = query.where(seq > seq_before(account.id, wanted.start))
         if wanted.end is not None:
@@ -87,16 +85,30 @@ class SqlLedgerReader:
             query = query.where(seq < last if wanted.newest_first else seq > last)
         query = query.order_by(seq.desc() if wanted.newest_first else seq).limit(limit + 1)
 
-        def work(connection: Connection) -> list[Line]:
-            width = len(columns.ENTRY)
-            return [Line(Entry(*row[:width]), to_transaction(row[width:])) for row in connection.execute(query)]
-
-        lines = await self._database.run(work)
+        lines = await self._database.run(partial(_read, query))
         more = len(lines) > limit
         return lines[:limit], [lines[limit - 1].entry.seq] if more else None
 
     async def balance_at(self, account: Account, time: datetime) -> PastBalance | None:
         return await self._database.run(lambda connection: balance_at(connection, account.id, time))
+
+    async def period(self, account: Account, start: datetime | None, end: datetime | None) -> Period | None:
+        return await self._database.run(lambda connection: period(connection, account.id, start, end))
+
+    async def lines(self, account: Account, after: int, until: int) -> list[Line]:
+        query = _lines_of(account).where(entry.c.seq > after, entry.c.seq <= until).order_by(entry.c.seq)
+        query = query.limit(until - after)  # there are no more; without it the planner hashes all transactions
+        return await self._database.run(partial(_read, query))
+
+
+def _lines_of(account: Account) -> Select[Any]:
+    query = select(*columns.ENTRY, *columns.TRANSACTION).where(entry.c.account_id == account.id)
+    return query.select_from(entry.join(transaction, transaction.c.id == entry.c.transaction_id))
+
+
+def _read(lines: Select[Any], connection: Connection) -> list[Line]:
+    width = len(columns.ENTRY)
+    return [Line(Entry(*row[:width]), to_transaction(row[width:])) for row in connection.execute(lines)]
 
 
 def _only_seq(after: Position) -> int:

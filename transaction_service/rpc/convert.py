@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from specie.transaction.v1 import Account as AccountMessage
 from specie.transaction.v1 import Entry as EntryMessage
 from specie.transaction.v1 import Hold as HoldMessage
+from specie.transaction.v1 import ReportClosing, ReportOpening
 from specie.transaction.v1 import Transaction as TransactionMessage
 from specie.type.v1 import Balance, Money
 from specie.type.v1 import Limits as LimitsMessage
@@ -20,7 +21,7 @@ from transaction_service.domain.hold import Hold
 from transaction_service.domain.identity import account_id
 from transaction_service.domain.movement import Movement, Transaction, TransactionState, postings_of
 from transaction_service.domain.terms import PLAIN
-from transaction_service.ports import Line, PastBalance
+from transaction_service.ports import Line, PastBalance, Period
 from transaction_service.rpc.errors import check_currency, to_refusal
 
 NANOSECONDS_PER_MICROSECOND: Final = 1000
@@ -119,6 +120,25 @@ def _counterparty(movement: Movement, account: str, amount: int) -> str:
     if account == movement.destination:
         return movement.source
     return movement.source if amount > 0 else movement.destination
+
+
+def opening_message(period: Period, account: Account) -> ReportOpening:
+    opening, closing, end = period
+    return ReportOpening(
+        balance=Money(currency_code=account.currency, minor_units=opening.amount),
+        sequence=opening.version,
+        entry_count=closing.version - opening.version,
+        end_time=_timestamp(end),
+    )
+
+
+def closing_message(period: Period, account: Account) -> ReportClosing:
+    opening, closing, _ = period
+    return ReportClosing(
+        balance=Money(currency_code=account.currency, minor_units=closing.amount),
+        sequence=closing.version,
+        entry_count=closing.version - opening.version,
+    )
 
 
 def hold_name(hold_id: str) -> str:

@@ -4,15 +4,17 @@ from specie.transaction.v1 import TransactionServiceServicer
 
 from transaction_service.ports import Accounts, HoldReader, LedgerReader
 from transaction_service.posting.pending import Pending
+from transaction_service.reports import Reports
 from transaction_service.rpc.holds import Holds
 from transaction_service.rpc.moving import Moving
 from transaction_service.rpc.poster import Poster
 from transaction_service.rpc.reading import Reading
+from transaction_service.rpc.reporting import Reporting
 from transaction_service.rpc.watching import Watching
 from transaction_service.tail import Tail
 
 
-class TransactionServicer(Moving, Holds, Reading, Watching, TransactionServiceServicer):
+class TransactionServicer(Moving, Holds, Reading, Watching, Reporting, TransactionServiceServicer):
     """Thin: no rule about money stands here."""
 
     def __init__(
@@ -23,6 +25,7 @@ class TransactionServicer(Moving, Holds, Reading, Watching, TransactionServiceSe
         holds: HoldReader,
         accounts: Accounts,
         tail: Tail,
+        reports: Reports,
     ) -> None:
         self._poster = poster
         self._pending = pending
@@ -30,3 +33,4 @@ class TransactionServicer(Moving, Holds, Reading, Watching, TransactionServiceSe
         self._holds = holds
         self._accounts = accounts
         self._tail = tail
+        self._reports = reports

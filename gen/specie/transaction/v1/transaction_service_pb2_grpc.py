@@ -5,6 +5,7 @@ import warnings
 
 from specie.transaction.v1 import hold_calls_pb2 as specie_dot_transaction_dot_v1_dot_hold__calls__pb2
 from specie.transaction.v1 import posting_calls_pb2 as specie_dot_transaction_dot_v1_dot_posting__calls__pb2
+from specie.transaction.v1 import report_pb2 as specie_dot_transaction_dot_v1_dot_report__pb2
 from specie.transaction.v1 import transaction_service_pb2 as specie_dot_transaction_dot_v1_dot_transaction__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -134,6 +135,11 @@ class TransactionServiceStub:
                 '/specie.transaction.v1.TransactionService/ListEntries',
                 request_serializer=specie_dot_transaction_dot_v1_dot_transaction__service__pb2.ListEntriesRequest.SerializeToString,
                 response_deserializer=specie_dot_transaction_dot_v1_dot_transaction__service__pb2.ListEntriesResponse.FromString,
+                _registered_method=True)
+        self.ReportEntries = channel.unary_stream(
+                '/specie.transaction.v1.TransactionService/ReportEntries',
+                request_serializer=specie_dot_transaction_dot_v1_dot_report__pb2.ReportEntriesRequest.SerializeToString,
+                response_deserializer=specie_dot_transaction_dot_v1_dot_report__pb2.ReportEntriesResponse.FromString,
                 _registered_method=True)
         self.GetBalance = channel.unary_unary(
                 '/specie.transaction.v1.TransactionService/GetBalance',
@@ -345,6 +351,21 @@ class TransactionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportEntries(self, request, context):
+        """All that came into a wallet and went out of it within a time range, as one stream: the balance before, the entries,
+        the oldest first, and the balance after. What it has is fixed when it begins: entries that are posted meanwhile do not
+        change it, and the same range gives the same report again. As long as it may be, no end of it needs much memory: it
+        comes as fast as it is taken. It may break off, with UNAVAILABLE when the service stops; `after_sequence` goes on.
+
+        As JSON it is a stream of server-sent events without ids.
+
+        Reasons: WALLET_NOT_FOUND, INVALID_FIELD for a time to come and for an `after_sequence` that is not of the report,
+        OVERLOADED when as many reports are being read as may.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetBalance(self, request, context):
         """Reads what a wallet has, or what it had at a time.
 
@@ -451,6 +472,11 @@ def add_TransactionServiceServicer_to_server(servicer, server):
                     servicer.ListEntries,
                     request_deserializer=specie_dot_transaction_dot_v1_dot_transaction__service__pb2.ListEntriesRequest.FromString,
                     response_serializer=specie_dot_transaction_dot_v1_dot_transaction__service__pb2.ListEntriesResponse.SerializeToString,
+            ),
+            'ReportEntries': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReportEntries,
+                    request_deserializer=specie_dot_transaction_dot_v1_dot_report__pb2.ReportEntriesRequest.FromString,
+                    response_serializer=specie_dot_transaction_dot_v1_dot_report__pb2.ReportEntriesResponse.SerializeToString,
             ),
             'GetBalance': grpc.unary_unary_rpc_method_handler(
                     servicer.GetBalance,
@@ -914,6 +940,33 @@ class TransactionService:
             '/specie.transaction.v1.TransactionService/ListEntries',
             specie_dot_transaction_dot_v1_dot_transaction__service__pb2.ListEntriesRequest.SerializeToString,
             specie_dot_transaction_dot_v1_dot_transaction__service__pb2.ListEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/specie.transaction.v1.TransactionService/ReportEntries',
+            specie_dot_transaction_dot_v1_dot_report__pb2.ReportEntriesRequest.SerializeToString,
+            specie_dot_transaction_dot_v1_dot_report__pb2.ReportEntriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from specie.transaction.v1 import hold_calls_pb2 as _hold_calls_pb2
 from specie.transaction.v1 import posting_calls_pb2 as _posting_calls_pb2
+from specie.transaction.v1 import report_pb2 as _report_pb2
 from specie.transaction.v1 import transaction_service_pb2 as _transaction_service_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -166,6 +167,17 @@ class TransactionServiceStub:
 
     Reasons: INVALID_PAGE_TOKEN, WALLET_NOT_FOUND.
     """
+    ReportEntries: _grpc.UnaryStreamMultiCallable[_report_pb2.ReportEntriesRequest, _report_pb2.ReportEntriesResponse]
+    """All that came into a wallet and went out of it within a time range, as one stream: the balance before, the entries,
+    the oldest first, and the balance after. What it has is fixed when it begins: entries that are posted meanwhile do not
+    change it, and the same range gives the same report again. As long as it may be, no end of it needs much memory: it
+    comes as fast as it is taken. It may break off, with UNAVAILABLE when the service stops; `after_sequence` goes on.
+
+    As JSON it is a stream of server-sent events without ids.
+
+    Reasons: WALLET_NOT_FOUND, INVALID_FIELD for a time to come and for an `after_sequence` that is not of the report,
+    OVERLOADED when as many reports are being read as may.
+    """
     GetBalance: _grpc.UnaryUnaryMultiCallable[_transaction_service_pb2.GetBalanceRequest, _transaction_service_pb2.GetBalanceResponse]
     """Reads what a wallet has, or what it had at a time.
 
@@ -318,6 +330,17 @@ class TransactionServiceAsyncStub(TransactionServiceStub):
     """Lists what came into a wallet and went out of it, with the balance after each: a statement.
 
     Reasons: INVALID_PAGE_TOKEN, WALLET_NOT_FOUND.
+    """
+    ReportEntries: _aio.UnaryStreamMultiCallable[_report_pb2.ReportEntriesRequest, _report_pb2.ReportEntriesResponse]  # type: ignore[assignment]
+    """All that came into a wallet and went out of it within a time range, as one stream: the balance before, the entries,
+    the oldest first, and the balance after. What it has is fixed when it begins: entries that are posted meanwhile do not
+    change it, and the same range gives the same report again. As long as it may be, no end of it needs much memory: it
+    comes as fast as it is taken. It may break off, with UNAVAILABLE when the service stops; `after_sequence` goes on.
+
+    As JSON it is a stream of server-sent events without ids.
+
+    Reasons: WALLET_NOT_FOUND, INVALID_FIELD for a time to come and for an `after_sequence` that is not of the report,
+    OVERLOADED when as many reports are being read as may.
     """
     GetBalance: _aio.UnaryUnaryMultiCallable[_transaction_service_pb2.GetBalanceRequest, _transaction_service_pb2.GetBalanceResponse]  # type: ignore[assignment]
     """Reads what a wallet has, or what it had at a time.
@@ -564,6 +587,23 @@ class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists what came into a wallet and went out of it, with the balance after each: a statement.
 
         Reasons: INVALID_PAGE_TOKEN, WALLET_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ReportEntries(
+        self,
+        request: _report_pb2.ReportEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_report_pb2.ReportEntriesResponse], _abc.AsyncIterator[_report_pb2.ReportEntriesResponse]]:
+        """All that came into a wallet and went out of it within a time range, as one stream: the balance before, the entries,
+        the oldest first, and the balance after. What it has is fixed when it begins: entries that are posted meanwhile do not
+        change it, and the same range gives the same report again. As long as it may be, no end of it needs much memory: it
+        comes as fast as it is taken. It may break off, with UNAVAILABLE when the service stops; `after_sequence` goes on.
+
+        As JSON it is a stream of server-sent events without ids.
+
+        Reasons: WALLET_NOT_FOUND, INVALID_FIELD for a time to come and for an `after_sequence` that is not of the report,
+        OVERLOADED when as many reports are being read as may.
         """
 
     @_abc_1.abstractmethod

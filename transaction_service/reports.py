@@ -1,0 +1,65 @@
+"""The reports that are being read in this process: how many may be, and how much of the database they may take.
+
+An account may have millions of entries, and a report is as slow as its caller. So it keeps one page in memory and no
+transaction open between pages, and all of them together read with some of the threads only: calls that are small find
+the others free.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from prometheus_client import Gauge
+
+from transaction_service.domain.account import Account
+from transaction_service.domain.failure import InvariantViolation
+from transaction_service.ports import LedgerReader, Line
+
+PAGE: Final = 200
+"""Entries that are read and sent at once. The largest have some 3 kB."""
+
+REPORTS: Final = Gauge("specie_reports", "Streams of ReportEntries that are open")
+
+
+class TooManyReports(Exception):  # noqa: N818 - what happened, in plain words
+    """As many reports are being read as may."""
+
+
+class Reports:
+    """Of the event loop's thread only."""
+
+    def __init__(self, reports_max: int, reading_max: int) -> None:
+        """`reading_max`: how many may read a page at the same time."""
+        self._reports_max = reports_max
+        self._reports = 0
+        self._reading = asyncio.Semaphore(reading_max)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """For one report. Raises TooManyReports."""
+        if self._reports >= self._reports_max:
+            raise TooManyReports
+        self._reports += 1
+        REPORTS.inc()
+        try:
+            yield
+        finally:
+            self._reports -= 1
+            REPORTS.dec()
+
+    async def pages(
+        self, reader: LedgerReader, account: Account, after: int, until: int
+    ) -> AsyncGenerator[list[Line], None]:
+        """The entries behind one number, up to another, a page at a time. Each is read when it is asked for.
+
+        Raises InvariantViolation if a number is missing, which makes the balances wrong, and what the reader raises.
+        """
+        while after < until:
+            end = min(after + PAGE, until)
+            async with self._reading:
+                lines = await reader.lines(account, after, end)
+            if len(lines) != end - after:
+                raise InvariantViolation(f"{account.name} has {len(lines)} entries behind {after}, up to {end}")
+            yield lines
+            after = end
