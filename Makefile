@@ -7,6 +7,8 @@ HAND_WRITTEN := service_kit transaction_service wallet_service specie_cli migrat
 # The ledger's heart: not one branch of it goes untested.
 HEART := transaction_service/domain/*,transaction_service/posting/*
 COVERAGE_MIN := 93
+# So many test files at a time, each with a PostgreSQL and a stack of its own: half of their time is waiting.
+PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install run demo test check gen format lock bench bench-large clean
@@ -33,7 +35,7 @@ demo: install ## A scripted tour against a throw-away stack
 
 test: install ## Run every test against real PostgreSQL and real Envoy, with branch coverage
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='$(HEART)' --fail-under=100
 	$(BIN)/coverage report --fail-under=$(COVERAGE_MIN)
