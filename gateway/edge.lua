@@ -74,6 +74,11 @@ function envoy_on_request(handle)
   if not resource then
     return
   end
+  -- The transcoder passes over empty parts at the end: /v1/transfers/:batch would be a batch that no limit takes for one.
+  if resource:find("/:", 1, true) or resource:find("/$") then
+    handle:respond({[":status"] = "404"}, "there is no such call")
+    return
+  end
   drop_what_grpc_cannot_read(headers)
   local method = headers:get(":method")
   local wrong = wrong_query(method, resource, query)

@@ -35,6 +35,13 @@ NO_TRANSCODER = {
         "disabled": True,
     }
 }
+# A GET may have a body, which would be waited for, and kept until it is whole: these paths need no token.
+NO_BODY = {
+    "envoy.filters.http.buffer": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
+        "buffer": {"max_request_bytes": 1024},
+    }
+}
 
 
 def swagger_ui() -> Path:
@@ -85,5 +92,5 @@ def route(path: str, file: Path, content_type: str, cache_control: str) -> dict[
             {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
             for key, value in headers.items()
         ],
-        "typed_per_filter_config": NO_TRANSCODER,
+        "typed_per_filter_config": NO_TRANSCODER | NO_BODY,
     }

@@ -1,6 +1,9 @@
 """What the gateway itself answers: every error a JSON Status, nothing internal in reach, limits kept."""
 
+import http.client
+import json
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +17,8 @@ from tests.kit.stack import PLENTY, Answer, Stack
 from tests.kit.tokens import bearer
 
 MIB = 1024 * 1024
+LOG_SECONDS_MAX = 30
+TRACE_LENGTH_MAX = 128
 TRANSFER = "/v1/transfers"
 NO_UUID = "00000000-0000-0000-0000-000000000000"
 SOME_TRANSACTION, SOME_HOLD = f"transactions/{NO_UUID}", f"holds/{NO_UUID}"
@@ -51,6 +56,12 @@ def error_of(answer: Answer) -> tuple[int, int, str]:
         ("POST", f"{TRANSFER}:batch", b'{"transfers": [{"source": "' + b"a" * 17 * MIB, (413, 3, "REQUEST_TOO_LARGE")),
         ("POST", "/v1/transactions", b'{"description": "' + b"a" * 5 * MIB + b'"}', (413, 3, "REQUEST_TOO_LARGE")),
         ("GET", f"{TRANSFER}:batch", None, (404, 5, "UNKNOWN_METHOD")),
+        # What the limits would take for a transfer, and the transcoder for a batch.
+        ("POST", f"{TRANSFER}/:batch", b'{"transfers": []}', (404, 5, "UNKNOWN_METHOD")),
+        ("POST", f"{TRANSFER}//:batch?", b'{"transfers": []}', (404, 5, "UNKNOWN_METHOD")),
+        ("POST", f"{TRANSFER}\\:batch", b'{"transfers": []}', (404, 5, "UNKNOWN_METHOD")),
+        ("GET", "/v1/wallets/", None, (404, 5, "UNKNOWN_METHOD")),
+        ("GET", "/v1/wallets/?owner=a", None, (404, 5, "UNKNOWN_METHOD")),
         ("POST", f"{TRANSFER}:batch", b"{broken", (400, 3, "MALFORMED_REQUEST")),
         ("POST", f"{TRANSFER}:batch", b"{}", (400, 3, "INVALID_FIELD")),
         ("POST", TRANSFER, b"", (400, 3, "INVALID_FIELD")),
@@ -194,6 +205,24 @@ def test_the_request_id_is_kept_or_made_up(stack: Stack) -> None:
     assert stack.call("GET", "/nothing").headers["x-request-id"]
 
 
+@pytest.mark.parametrize("path", ["/v1/wallets?pageSize=1", "/v1/wallets/nobody", "/nothing/here", "/v1/health"])
+def test_nobody_keeps_an_answer_or_takes_it_for_something_else(stack: Stack, path: str) -> None:
+    headers = stack.call("GET", path).headers
+    assert (headers["cache-control"], headers["x-content-type-options"]) == ("no-store", "nosniff")
+
+
+def test_a_refused_token_is_logged_and_what_the_caller_chose_is_cut(stack: Stack) -> None:
+    stack.call("GET", "/v1/wallets", headers={"x-request-id": "refused" + "x" * 5000}, token="")
+    log = stack.data_dir / "logs" / "envoy.log"
+    deadline = time.monotonic() + LOG_SECONDS_MAX
+    while not (lines := [line for line in log.read_text().splitlines() if '"refusedx' in line]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    (told,) = map(json.loads, lines)
+    assert (told["status"], told["details"]) == (401, "jwt_authn_access_denied{Jwt_is_missing}")
+    assert len(told["trace_id"]) == TRACE_LENGTH_MAX
+
+
 def test_healthz_says_when_money_can_move(stack: Stack) -> None:
     assert stack.call("GET", "/healthz").body == {"status": "SERVING"}
 
@@ -238,3 +267,23 @@ def test_the_usual_limits_are_everybodys_but_of_those_who_are_named(stack: Stack
     assert named.headers["x-ratelimit-limit"] == str(Allowance.parse(PLENTY.removeprefix("local=")).reads)
     usual = stack.call("GET", "/v1/wallets", token=stack.mint("somebody"))
     assert usual.headers["x-ratelimit-limit"] == str(USUAL.reads)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/ready", 200),
+        ("/stats?filter=^server.live$", 200),
+        ("/logging?level=trace", 403),
+        ("/quitquitquit", 403),
+        ("/cpuprofiler?enable=y", 403),
+        ("/runtime_modify?a=b", 403),
+    ],
+)
+def test_the_admin_page_is_for_looking(stack: Stack, path: str, status: int) -> None:
+    """A log at the level `trace` would have tokens in it; and any page in a browser can send a form to loopback."""
+    address = yaml.safe_load((stack.data_dir / "envoy.yaml").read_text())["admin"]["address"]["socket_address"]
+    admin = http.client.HTTPConnection(address["address"], address["port_value"], timeout=10)
+    admin.request("GET" if status == 200 else "POST", path)
+    assert admin.getresponse().status == status
+    admin.close()
