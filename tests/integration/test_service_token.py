@@ -50,9 +50,13 @@ def test_without_a_token_the_caller_is_told_to_come_again(file: Path, content: b
         file.write_bytes(content)
     own = ServiceToken(file)
     for _ in range(2):
-        with pytest.raises(Refusal) as refused:
+        with structlog.testing.capture_logs() as logs, pytest.raises(Refusal) as refused:
             own.header()
         assert (refused.value.reason, refused.value.retry_after_seconds) == ("UNAVAILABLE", 1.0)
+        told = [(line["event"], line["log_level"], line["reason"]) for line in logs]
+        assert told == [("service_token_refused", "error", "UNAVAILABLE")]
+        assert str(file) in logs[0]["error"]
+        assert "tokens" not in logs[0]["error"]
     file.write_text("at last")
     file.write_text("here")
     assert own.header() == "Bearer here"
