@@ -113,6 +113,8 @@ def explain(error: grpc.RpcError, server: str, request_id: str | None) -> int:
     unreachable = status is None and error.code() is grpc.StatusCode.UNAVAILABLE
     if unreachable:
         console.print(f"Is anything listening on {server}? `specie up` starts a stack; --server names another one.")
+        if not os.environ.get(AUTHORITY_VARIABLE):
+            console.print(f"If it speaks TLS, {AUTHORITY_VARIABLE} must name the file with its authority.")
     if advice := ADVICE.get(reason or ("" if unreachable and request_id is None else error.code().name)):
         console.print(advice)
     if request_id is not None:
