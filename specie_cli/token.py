@@ -35,6 +35,8 @@ def token(
     if unknown:
         text = f"warning: Specie has no scope {', '.join(unknown)}; it has {', '.join(sorted(SCOPES))}"
         console.print(text, style="yellow")
+    if not scope.split():
+        console.print("warning: a token without a scope allows nothing", style="yellow")
     if ttl > TTL_SECONDS_MAX:
         text = f"warning: gateway and services refuse a token that lives longer than {TTL_SECONDS_MAX} s"
         console.print(text, style="yellow")

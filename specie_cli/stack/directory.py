@@ -35,7 +35,10 @@ class DataDirectory:
         self._own_lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if not _locked(self._own_lock):
             holder = os.pread(self._own_lock, 20, 0).decode().strip() or "unknown"
-            raise StackError(f"{self.path} is in use by another `specie up`, process {holder}. Stop it first.")
+            raise StackError(
+                f"{self.path} is in use by another `specie up`, process {holder}. Stop it first, or give this one a"
+                " --data-dir and a --port of its own."
+            )
         os.ftruncate(self._own_lock, 0)
         os.pwrite(self._own_lock, f"{os.getpid()}\n".encode(), 0)
         self.parts_lock = os.open(self.path / "parts.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
