@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import grpc
 import typer
 from specie.transaction.v1 import BatchTransferRequest, BatchTransferResponse, TransactionServiceStub
 
-from specie_cli.gateway import CALL_TIMEOUT_SECONDS, DEFAULT_SERVER, EXIT_UNREACHABLE, Json, Server, connection
+from specie_cli.gateway import CALL_TIMEOUT_SECONDS, DEFAULT_SERVER, Json, Server, connection
 from specie_cli.imports.checking import Checked, check, sendable
 from specie_cli.imports.csv_rows import CsvRows
 from specie_cli.imports.json_rows import JsonRows
@@ -26,6 +26,7 @@ from specie_cli.imports.spool import Numbered, Spool
 
 EXIT_REJECTED = 1
 EXIT_BROKEN_FILE = 2
+EXIT_UNFINISHED = 3
 EXIT_INTERRUPTED = 130
 CONNECT_SECONDS = 5
 LINES_A_STEP = 500
@@ -79,10 +80,7 @@ def import_file(
                 report.totals(checked)
                 if rejects is not None:
                     raise typer.Exit(_send(spool, checked, rejects, Manner(server, batch_size, patience), report))
-    except Unreadable as unreadable:
-        report.error(str(unreadable))
-        raise typer.Exit(EXIT_BROKEN_FILE) from None
-    except OSError as error:
+    except (Unreadable, OSError) as error:
         report.error(str(error))
         raise typer.Exit(EXIT_BROKEN_FILE) from None
     except KeyboardInterrupt:
@@ -115,35 +113,43 @@ def _check(
 
 def _send(spool: Spool, checked: Checked, rejects: RejectedFile, manner: Manner, report: Report) -> int:
     """The exit code."""
-    tally, code = Tally(), 0
+    tally, code, place = Tally(), 0, None
     try:
         with connection(manner.server) as channel, report.progress("sending", checked.to_send) as (done, waiting):
             _reach(channel, manner.server)
-            stub = TransactionServiceStub(channel)
-
-            def call(request: BatchTransferRequest) -> BatchTransferResponse:
-                answer: BatchTransferResponse = stub.BatchTransfer(request, timeout=CALL_TIMEOUT_SECONDS)
-                return answer
-
-            sender = Sender(call, manner.patience_seconds, waiting)
+            sender = Sender(_caller(channel), manner.patience_seconds, waiting)
             for batch in batches(sendable(spool), manner.batch_size):
                 for index, outcome in sender.send([numbered.row.request for numbered in batch]):
                     tally.count(outcome)
                     if outcome.kind is Kind.REJECTED:
                         _reject(rejects, batch[index], outcome)
                 done(tally.finished)
-    except GaveUp as gave_up:
-        report.error(gave_up.problem)
-        code = EXIT_UNREACHABLE
+    except (GaveUp, OSError) as error:
+        report.error(str(error))
+        code = EXIT_UNFINISHED
     except KeyboardInterrupt:
         report.error("interrupted")
         code = EXIT_INTERRUPTED
     except typer.Exit:
         # It was told why: a token that has expired, say. Whatever it is, the file is not done.
-        code = EXIT_UNREACHABLE
-    place = rejects.close()
+        code = EXIT_UNFINISHED
+    try:
+        place = rejects.close()
+    except OSError as error:
+        report.error(f"the rejected lines are not written: {error}. Run the same again for them.")
+        code = code or EXIT_UNFINISHED
     report.outcome(checked, tally, place)
     return code or (EXIT_REJECTED if place else 0)
+
+
+def _caller(channel: grpc.Channel) -> Callable[[BatchTransferRequest], BatchTransferResponse]:
+    stub = TransactionServiceStub(channel)
+
+    def call(request: BatchTransferRequest) -> BatchTransferResponse:
+        answer: BatchTransferResponse = stub.BatchTransfer(request, timeout=CALL_TIMEOUT_SECONDS)
+        return answer
+
+    return call
 
 
 def _reach(channel: grpc.Channel, server: str) -> None:

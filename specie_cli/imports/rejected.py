@@ -1,6 +1,7 @@
 """The file of rejected lines: as they were, with the reason, and fit to be mended and imported in their turn."""
 
 import csv
+import fcntl
 import filecmp
 import json
 from collections.abc import Sequence
@@ -31,7 +32,13 @@ class RejectedFile:
         self._kept = [index for index, name in enumerate(header) if not name.startswith(REJECTED_COLUMN)]
         if REQUEST_ID not in self._header:
             self._header.append(REQUEST_ID)
-        self._file: IO[str] = self._draft.open("w", encoding="utf-8", newline="")
+        self._file: IO[str] = self._draft.open("a", encoding="utf-8", newline="")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise OSError(f"{path} is being written by another import") from None
+        self._file.truncate(0)
         self._csv = csv.writer(self._file)
         if form is Format.CSV:
             self._csv.writerow([*self._header, *COLUMNS])

@@ -85,10 +85,10 @@ class Report:
         sums = ", ".join(show.units(units, currency) for currency, units in sorted(checked.totals.items()))
         self.note(f"{_transfers(checked.to_send)}{': ' if sums else ''}{sums}")
         if checked.alike:
-            say, are = ("says", "is") if checked.alike == 1 else ("say", "are")
+            repeat = "repeats" if checked.alike == 1 else "repeat"
             self.note(
-                f"warning: {_lines(checked.alike)} {say} the same as one further up, line {checked.first_alike} first; "
-                f"{are} meant as a transfer each, and sent"
+                f"warning: {_lines(checked.alike)} {repeat} one further up, line {checked.first_alike} first; "
+                "each is a transfer of its own"
             )
 
     def outcome(self, checked: Checked, tally: Tally, rejected: Path | None) -> None:
@@ -111,7 +111,8 @@ class Report:
             show.as_facts([(name, str(count)) for name, count in facts if count or name in always])
         if rejected is not None:
             self.note(
-                f"{rejected} has the lines that were rejected, and why. Mend it and import it; not this file as well."
+                f"{rejected} has the lines that were rejected, and why. Mend them and import it, or mend them where "
+                "they came from and run this again; not both."
             )
         if tally.before:
             self.note(

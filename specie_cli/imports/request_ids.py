@@ -46,21 +46,19 @@ class Repeats:
     """Which keys of a file come more than once, with 8 bytes for each line."""
 
     def __init__(self) -> None:
-        self._shorts = array("Q")
+        # By their first byte, so that few of them are sorted at a time: as objects they take 5 times the room.
+        self._shorts = [array("Q") for _ in range(256)]
         self._repeated = array("Q")
         self._times: dict[bytes, int] = {}
 
     def add(self, key: bytes) -> None:
-        self._shorts.append(_short(key))
+        self._shorts[key[0]].append(_short(key))
 
     def close(self) -> None:
         """All have been added."""
-        ordered = sorted(self._shorts)
-        self._shorts = array("Q")
-        self._repeated = array("Q", _in_pairs(ordered))
-
-    def __bool__(self) -> bool:
-        return bool(self._repeated)
+        for shorts in self._shorts:
+            self._repeated.extend(_in_pairs(sorted(shorts)))
+        self._shorts.clear()
 
     def begin(self) -> None:
         """Counts from the first line on."""

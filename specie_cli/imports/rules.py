@@ -44,12 +44,11 @@ def flaws_of(request: TransferRequest, named: Named) -> list[tuple[str, str]]:
     violations = protovalidate.collect_violations(request)
     request.request_id = given
     found = [_told(violation.proto, named) for violation in violations]
-    if found:
-        return found
-    currency = request.amount.currency_code
-    if not is_currency(currency):
-        found.append((named("amount.currency_code", ""), f"ISO 4217 has no currency {currency}"))
-    if request.source == request.destination:
+    columns = {column for column, _ in found}
+    currency, column = request.amount.currency_code, named("amount.currency_code", "")
+    if column not in columns and not is_currency(currency):
+        found.append((column, f"ISO 4217 has no currency {currency}" if currency else CURRENCY))
+    if request.source == request.destination and not columns & {named("source", ""), named("destination", "")}:
         found.append((named("destination", ""), "must be another wallet than the source"))
     return found
 

@@ -69,11 +69,7 @@ class Outcome:
 
 
 class GaveUp(Exception):  # noqa: N818 - what it is
-    """For so long nothing got an outcome."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
+    """For so long nothing got an outcome. Its text is the last problem."""
 
 
 @dataclass
