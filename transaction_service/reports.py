@@ -14,6 +14,7 @@ from prometheus_client import Gauge
 
 from transaction_service.domain.account import Account
 from transaction_service.domain.failure import InvariantViolation
+from transaction_service.places import Places
 from transaction_service.ports import LedgerReader, Line
 
 PAGE: Final = 200
@@ -23,7 +24,7 @@ REPORTS: Final = Gauge("specie_reports", "Streams of ReportEntries that are open
 
 
 class TooManyReports(Exception):  # noqa: N818 - what happened, in plain words
-    """As many reports are being read as may."""
+    """As many reports are being read as may, or as many of this caller's."""
 
 
 class Reports:
@@ -31,21 +32,19 @@ class Reports:
 
     def __init__(self, reports_max: int, reading_max: int) -> None:
         """`reading_max`: how many may read a page at the same time."""
-        self._reports_max = reports_max
-        self._reports = 0
+        self._reports = Places(reports_max)
         self._reading = asyncio.Semaphore(reading_max)
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """For one report. Raises TooManyReports."""
-        if self._reports >= self._reports_max:
+    def place(self, bound_to: str) -> Iterator[None]:
+        """For one report. `bound_to`: as for `Places`. Raises TooManyReports."""
+        if not self._reports.take(bound_to):
             raise TooManyReports
-        self._reports += 1
         REPORTS.inc()
         try:
             yield
         finally:
-            self._reports -= 1
+            self._reports.free(bound_to)
             REPORTS.dec()
 
     async def pages(

@@ -17,6 +17,7 @@ from prometheus_client import Gauge
 
 from transaction_service.domain.movement import Transaction, accounts_of
 from transaction_service.domain.visibility import shows
+from transaction_service.places import Places
 from transaction_service.ports import Feed, Mark, Stretch
 
 log = structlog.stdlib.get_logger()
@@ -37,7 +38,7 @@ News = tuple[Mark, Transaction | None]
 
 
 class TooManyWatchers(Exception):  # noqa: N818 - what happened, in plain words
-    """As many watch as may."""
+    """As many watch as may, or as many of this caller's."""
 
 
 class Tail:
@@ -51,10 +52,9 @@ class Tail:
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         self.feed: Final = feed
-        self._watchers_max = watchers_max
         self._every_seconds = every_seconds
         self._heartbeat_seconds = heartbeat_seconds
-        self._watchers = 0
+        self._watchers = Places(watchers_max)
         self._reader: asyncio.Task[None] | None = None
         self._latest: Stretch | None = None
         self._trouble: Exception | None = None
@@ -68,7 +68,7 @@ class Tail:
         Raises TooManyWatchers, and what the feed raises: at once to who is behind, to who is at the end when it has
         lasted until the next heartbeat.
         """
-        if self._watchers >= self._watchers_max:
+        if not self._watchers.take(shown_to):
             raise TooManyWatchers
         self._join()
         try:
@@ -88,6 +88,7 @@ class Tail:
                     yield mark, None
                     silent_until = monotonic() + self._heartbeat_seconds
         finally:
+            self._watchers.free(shown_to)
             self._leave()
 
     async def _next(self, account: str, mark: Mark, silent_until: float) -> Stretch:
@@ -102,16 +103,14 @@ class Tail:
         return self._latest
 
     def _join(self) -> None:
-        self._watchers += 1
         WATCHERS.inc()
         if self._reader is None:
             # For all of them: in nobody's context, or the deadline of who came first would end its reading.
             self._reader = asyncio.create_task(self._read(), context=Context())
 
     def _leave(self) -> None:
-        self._watchers -= 1
         WATCHERS.dec()
-        if self._watchers == 0 and self._reader is not None:
+        if self._watchers.taken == 0 and self._reader is not None:
             self._reader.cancel()
             self._reader = self._latest = self._trouble = None
 

@@ -41,3 +41,11 @@ async def test_there_is_room_again_when_what_was_admitted_is_posted() -> None:
     pending.counted(0)
     pending.counted(0)
     assert pending.admits(5)
+
+
+def test_who_is_bound_leaves_half_of_the_room_to_the_house() -> None:
+    pending = Pending(5)
+    assert [pending.admits(1, "eve") for _ in range(3)] == [True, True, False]
+    assert not pending.admits(1, "bob")
+    assert pending.admits(3)
+    assert (pending.limit_for("eve"), pending.limit_for("")) == (2, 5)

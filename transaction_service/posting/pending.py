@@ -1,6 +1,11 @@
 """How many transfers are PENDING, and whether there may be more: the backpressure on ASYNC calls."""
 
 import asyncio
+from typing import Final
+
+PART_OF_THE_BOUND: Final = 2
+"""Callers that are bound to wallets of their own are admitted while less than half of the room is taken. Money is not
+asked for before the time comes, so who has none could fill all of it, for years."""
 
 
 class Pending:
@@ -20,9 +25,14 @@ class Pending:
         self._admitted = 0
         self._admitted_before = 0
 
-    def admits(self, count: int) -> bool:
-        """Whether there is room for so many more. If so they are taken to come."""
-        if self._counted + self._admitted_before + self._admitted + count > self.limit:
+    def limit_for(self, bound_to: str) -> int:
+        """How many may be PENDING for this caller to be admitted. `bound_to`: the owner to whose wallets the caller is
+        bound; empty: to nobody's."""
+        return self.limit // PART_OF_THE_BOUND if bound_to else self.limit
+
+    def admits(self, count: int, bound_to: str = "") -> bool:
+        """Whether there is room for so many more of this caller's. If so they are taken to come."""
+        if self._counted + self._admitted_before + self._admitted + count > self.limit_for(bound_to):
             return False
         self._admitted += count
         return True

@@ -8,6 +8,7 @@ from transaction_service.domain.terms import PLAIN
 from transaction_service.ports import LedgerReader
 from transaction_service.posting.pending import Pending
 from transaction_service.posting.queue import Result
+from transaction_service.rpc.lookups import bound_to
 
 
 async def admit(command: Movement, pending: Pending, reader: LedgerReader) -> None:
@@ -19,13 +20,14 @@ async def admit(command: Movement, pending: Pending, reader: LedgerReader) -> No
 async def without_room(commands: Iterable[Movement], pending: Pending, reader: LedgerReader) -> set[str]:
     """The ids of those for which there is no room. What is stored already needs none: it is answered as it was."""
     deferred = [command.id for command in commands if command.terms is not PLAIN and command.terms.deferred]
-    beyond = {id_ for id_ in dict.fromkeys(deferred) if not pending.admits(1)}
+    beyond = {id_ for id_ in dict.fromkeys(deferred) if not pending.admits(1, bound_to())}
     return beyond - await reader.known(beyond) if beyond else beyond
 
 
 def too_many(pending: Pending) -> Refusal:
-    text = f"{pending.limit} ASYNC transfers are pending; send this one again later"
-    told = {"max_pending": str(pending.limit)}
+    limit = pending.limit_for(bound_to())
+    text = f"{limit} ASYNC transfers are pending; send this one again later"
+    told = {"max_pending": str(limit)}
     return Refusal("TOO_MANY_PENDING", text, told, retry_after_seconds=RETRY_AFTER_SECONDS)
 
 

@@ -11,7 +11,7 @@ from transaction_service.domain.account import Account
 from transaction_service.ports import Accounts, LedgerReader, Period
 from transaction_service.reports import Reports, TooManyReports
 from transaction_service.rpc.convert import closing_message, entry_message, opening_message, to_bound
-from transaction_service.rpc.lookups import find_account
+from transaction_service.rpc.lookups import bound_to, find_account
 
 
 class Reporting:
@@ -26,7 +26,7 @@ class Reporting:
     ) -> AsyncGenerator[ReportEntriesResponse, None]:
         account = await find_account(self._accounts, request.wallet)
         try:
-            with self._reports.place():
+            with self._reports.place(bound_to()):
                 period = await self._period(account, request)
                 first, last = period.opening.version, period.closing.version
                 after = request.after_sequence or first
