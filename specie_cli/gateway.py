@@ -80,16 +80,21 @@ class _Call(NamedTuple):
     compression: grpc.Compression | None
 
 
-class _WithToken(grpc.UnaryUnaryClientInterceptor):
+class _WithToken(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
     def __init__(self, token: str) -> None:
         self._token = token
 
     def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:  # noqa: ANN401 - grpc's
+        return continuation(self._with_token(details), request)
+
+    def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:  # noqa: ANN401 - grpc's
+        return continuation(self._with_token(details), request)
+
+    def _with_token(self, details: Any) -> Any:  # noqa: ANN401 - grpc's
         if not self._token:
-            return continuation(details, request)
+            return details
         metadata = [*(details.metadata or ()), ("authorization", f"Bearer {self._token}")]
-        call = _Call(details.method, details.timeout, metadata, details.credentials, details.wait_for_ready, None)
-        return continuation(call, request)
+        return _Call(details.method, details.timeout, metadata, details.credentials, details.wait_for_ready, None)
 
 
 def explain(error: grpc.RpcError, server: str, request_id: str | None) -> int:

@@ -5,6 +5,8 @@ import typer
 from specie_cli import money, wallets
 from specie_cli.demo import demo
 from specie_cli.importing import import_file
+from specie_cli.report import report
+from specie_cli.statement import statement
 from specie_cli.token import token
 from specie_cli.up import up
 
@@ -16,6 +18,8 @@ app.add_typer(wallets.app, name="wallet")
 app.command()(money.deposit)
 app.command()(money.transfer)
 app.command()(money.entries)
+app.command()(report)
+app.command()(statement)
 app.command(name="import")(import_file)
 
 

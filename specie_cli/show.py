@@ -1,9 +1,10 @@
 """Messages as tables for people and as JSON for machines."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC
 from decimal import Decimal
+from typing import Literal
 
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
@@ -21,11 +22,12 @@ def as_json(message: Message) -> None:
     sys.stdout.write(MessageToJson(message, always_print_fields_with_no_presence=True) + "\n")
 
 
-def as_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """As narrow as it can be; what is too wide for the terminal goes on in the next line, and nothing is cut."""
+def as_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[str] = ()) -> None:
+    """As narrow as it can be; what is too wide for the terminal goes on in the next line, and nothing is cut. `right`:
+    the columns of numbers."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", justify="right" if column in right else "left")
     for row in rows:
         table.add_row(*map(plain, row))
     Console().print(table)
@@ -51,12 +53,17 @@ def money(amount: Money) -> str:
 
 def units(minor_units: int, currency_code: str) -> str:
     """The same of any number, also one that is too large for an amount."""
+    told = major(minor_units, currency_code, grouping=",")
+    return f"{minor_units} {currency_code}" if told is None else f"{told} {currency_code} ({minor_units})"
+
+
+def major(minor_units: int, currency_code: str, *, grouping: Literal["", ","] = "") -> str | None:
+    """`-1234.50` of -123450 minor units. None: the currency is newer than this list."""
     try:
         exponent = Currency(currency_code).exponent or 0
-    except ValueError:  # a code that is newer than this list
-        return f"{minor_units} {currency_code}"
-    major = Decimal(minor_units).scaleb(-exponent)
-    return f"{major:,.{exponent}f} {currency_code} ({minor_units})"
+    except ValueError:
+        return None
+    return f"{Decimal(minor_units).scaleb(-exponent):{grouping}.{exponent}f}"
 
 
 def time(stamp: Timestamp) -> str:

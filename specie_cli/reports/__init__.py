@@ -1,0 +1,1 @@
+"""What `specie report` and `specie statement` are made of."""

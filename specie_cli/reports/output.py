@@ -1,0 +1,66 @@
+"""Where a report goes: a file that appears whole or not at all, or standard output."""
+
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+ENCODING = "utf-8"
+
+
+def flaw_of(path: Path, *, force: bool) -> str:
+    """Why no file can be written here; empty: it can."""
+    if not path.parent.is_dir():
+        return f"there is no directory {path.parent}"
+    if path.is_dir():
+        return f"{path} is a directory"
+    if path.exists() and not path.is_file():
+        return f"{path} is no ordinary file"
+    if os.path.lexists(path) and not force:
+        return f"{path} exists already; --force replaces it"
+    return ""
+
+
+@contextmanager
+def written(path: Path | None) -> Iterator[IO[str]]:
+    """A file that is put in its place at the end, if there was no error: until then nothing of it is there, nor after
+    an error, and only its owner can read it. None: standard output.
+
+    Raises OSError.
+    """
+    if path is None:
+        with _standard_output() as text:
+            yield text
+        return
+    name = f".{path.name}."
+    with tempfile.NamedTemporaryFile(
+        "w", encoding=ENCODING, newline="", prefix=name, suffix=".part", dir=path.parent, delete=False
+    ) as file:
+        draft = Path(file.name)
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            draft.replace(path)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _standard_output() -> Iterator[IO[str]]:
+    """In UTF-8, whatever the terminal's language. Raises BrokenPipeError when its reader has gone."""
+    text = io.TextIOWrapper(sys.stdout.buffer, encoding=ENCODING, newline="", write_through=True)
+    try:
+        yield text
+        text.flush()
+    except BrokenPipeError:
+        # Python would try to write the rest at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+    finally:
+        text.detach()
