@@ -15,6 +15,7 @@ JWKS_TIMEOUT_SECONDS = 2
 TOKENS_REMEMBERED = 10_000  # a worker of Envoy, at less than 2 KiB each
 TOKEN_BYTES_MAX = 4096
 ASYMMETRIC = {"EC", "OKP", "RSA"}
+USED = {"EC", "OKP"}  # others may stand beside them
 
 
 class UnusableKeysError(ValueError):
@@ -100,9 +101,9 @@ def require_public_keys(file: Path) -> None:
         private = any("d" in key for key in keys)
     except (ValueError, KeyError, TypeError) as error:
         raise UnusableKeysError(f"{file} is not a JSON Web Key Set (RFC 7517)") from error
-    if not kinds:
-        raise UnusableKeysError(f"{file} has no key")
     if not kinds <= ASYMMETRIC:
         raise UnusableKeysError(f"{file} has a symmetric key: only public keys, for ES256 or EdDSA, may be in it")
     if private:
         raise UnusableKeysError(f"{file} has a private key: only public keys may be in it")
+    if not kinds & USED:
+        raise UnusableKeysError(f"{file} has no key for ES256 (EC, P-256) or EdDSA (OKP, Ed25519)")

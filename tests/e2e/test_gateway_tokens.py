@@ -206,6 +206,7 @@ KEY_SETS = {
     "a secret among keys": ({"keys": [{"kty": "EC"}, {"kty": "oct", "k": "c2VjcmV0"}]}, "symmetric"),
     "a private key": ({"keys": [{"kty": "EC", "d": "c2VjcmV0"}]}, "private"),
     "no key": ({"keys": []}, "no key"),
+    "no key that is used": ({"keys": [{"kty": "RSA"}]}, "no key for ES256"),
     "no key set": ({"key": 1}, "not a JSON Web Key Set"),
     "a list": ([1], "not a JSON Web Key Set"),
 }
