@@ -69,6 +69,12 @@ BARS: Final[Mapping[str, Bar]] = {
     "hot_to_floor": Bar(
         "hot account, 256 in flight / SQL one by one, hot account", ">=", 2, ratio("hot_256", "floor_hot")
     ),
+    "json_to_grpc": Bar(
+        "JSON through the gateway / gRPC without it, 64 in flight, with tokens and limits",
+        ">=",
+        0.5,
+        ratio("json_64", "unary_64"),
+    ),
     "balance_p95": Bar("balance read, p95", "<", 5, figure("balance", "p95_ms"), " ms"),
     "batch_memory": Bar("memory of a service process under batches", "<", 200, batch_memory, " MB"),
 }

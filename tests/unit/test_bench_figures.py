@@ -20,7 +20,9 @@ def results() -> dict[str, dict[str, Any]]:
         "floor": row(4000, postgresql=300, client=100),
         "floor_set": row(20_000, postgresql=30, client=10),
         "floor_hot": row(1500, postgresql=600, client=100),
+        "unary_64": row(2800, service=270, postgresql=50, client=100),
         "unary_256": row(3000, service=270, postgresql=50, client=100),
+        "json_64": row(1400, service=270, postgresql=50, client=100, envoy=140),
         "batch_1": row(9000, memory_mb=199.9, service=30, postgresql=30, client=10),
         "batch_4": row(13_000, service=30, postgresql=30, client=10),
         "hot_256": row(3000, service=270, postgresql=50, client=100),
@@ -76,6 +78,7 @@ def test_every_bar_holds_where_it_may_be_reached(results: dict[str, Any]) -> Non
         "unary_cpu": 0.8,
         "unary_rate": 3000,
         "hot_to_floor": 2,
+        "json_to_grpc": 0.5,
         "balance_p95": 4.9,
         "batch_memory": 199.9,
     }
@@ -90,6 +93,7 @@ def test_every_bar_holds_where_it_may_be_reached(results: dict[str, Any]) -> Non
         ("unary_cpu", "unary_256", "cpu_us", {"service": 271, "postgresql": 50, "client": 100}),
         ("unary_rate", "unary_256", "per_second", 2999),
         ("hot_to_floor", "hot_256", "per_second", 2990),
+        ("json_to_grpc", "json_64", "per_second", 1399),
         ("balance_p95", "balance", "p95_ms", 5.0),
         ("batch_memory", "batch_4", "memory_mb", 200.0),
     ],
@@ -118,4 +122,4 @@ def test_each_load_is_compared_with_its_floors(results: dict[str, Any]) -> None:
     compared = ratios(results)
     assert compared["batch_4"] == {"floor": 3.25, "floor_set": 0.65}
     assert compared["hot_256"] == {"floor_hot": 2.0}
-    assert set(compared) == {"unary_256", "batch_1", "batch_4", "hot_256"}
+    assert set(compared) == {"unary_64", "unary_256", "batch_1", "batch_4", "hot_256", "json_64"}

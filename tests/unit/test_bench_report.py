@@ -24,6 +24,7 @@ def found() -> dict[str, Any]:
         "floor": row("SQL, one by one", 4000, postgresql=300, client=100),
         "floor_set": row("SQL, sets", 20_000, 50, postgresql=30, client=10),
         "floor_hot": row("SQL, hot", 1500, postgresql=600, client=100),
+        "unary_64": row("gRPC, 64", 2800, 30, service=270, postgresql=50, client=100),
         "unary_256": row("gRPC <256> & more", 3000, 80, service=270, postgresql=50, client=100),
         "batch_1": row("batches, 1", 9000, 100, service=30, postgresql=30, client=10),
         "batch_4": row("batches, 4", 13_000, 300, service=30, postgresql=30, client=10),
