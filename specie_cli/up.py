@@ -158,6 +158,8 @@ def _show(stack: LocalStack) -> None:
     """Where everything is, without passwords, and what to try first."""
     where = stack.description()
     table = Table(title="Specie is running", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")  # a path that is cut off is of no use
     table.add_row("gateway (JSON and gRPC)", str(where["gateway"]))
     table.add_row("reference of the API", f"{where['gateway']}/docs")
     for name in ("wallet", "transaction"):
