@@ -19,7 +19,7 @@ REQUEST_ID: Final = "request_id"
 
 def usual_path(source: Path, form: Format) -> Path:
     """`transfers.rejected.csv` beside `transfers.csv`; of standard input, in the current folder."""
-    return Path(f"rejected.{form}") if source == Path("-") else source.with_name(f"{source.stem}.rejected.{form}")
+    return Path(f"rejected.{form}") if source == Path("-") else source.parent / f"{source.stem}.rejected.{form}"
 
 
 class RejectedFile:

@@ -3,21 +3,22 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from tests.kit.readme import Block
 from tests.kit.stack import ROOT, Stack
 
 
-def run(block: Block, stack: Stack) -> str:
-    """As a person would in the project's folder, only with this stack's port and directory."""
+def run(block: Block, stack: Stack, folder: Path = ROOT) -> str:
+    """As a person would in this folder, only with this stack's port and directory."""
     specie = f"{sys.executable} -m specie_cli.main"
     text = block.text.replace("localhost:8080", stack.grpc).replace(".venv/bin/python", sys.executable)
     text = text.replace(".venv/bin/specie token", f"{specie} token --data-dir {stack.data_dir}")
     text = text.replace(".venv/bin/specie", specie)
     command = ["bash", "-euo", "pipefail", "-c", text] if block.language == "bash" else [sys.executable, "-c", text]
     environment = os.environ | {"SPECIE_SERVER": stack.grpc, "SPECIE_TOKEN": stack.mint("operator", "admin")}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (block.text, done.stdout, done.stderr)
     # curl puts no newline behind a body, so the answers of a block of several stand behind each other.
     return done.stdout.replace("}{", "}\n{")

@@ -2,16 +2,21 @@
 
 import io
 import json
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from specie.transaction.v1 import Fee, TransferRequest
 from specie.type.v1 import Money
 
+from specie_cli.imports.checking import check
 from specie_cli.imports.csv_rows import CsvRows
 from specie_cli.imports.json_rows import JsonRows
 from specie_cli.imports.lines import LINE_BYTES_MAX, Lines
 from specie_cli.imports.row import Broken, Row, Unreadable
+from specie_cli.imports.spool import Spool
 
 HEADER = "source,destination,amount,currency"
 USUAL = "alice,bob,2500,USD"
@@ -202,3 +207,33 @@ def test_a_line_that_is_no_text_or_too_long_does_not_hide_the_next_ones() -> Non
         "line 2: is not UTF-8 at its byte 8 (0xfc); save the file as UTF-8",
         f"line 3: is longer than {LINE_BYTES_MAX} bytes; one transfer stands on one line",
     ]
+
+
+def test_a_line_without_an_end_takes_no_memory(tmp_path: Path) -> None:
+    file = tmp_path / "endless.csv"
+    with file.open("wb") as endless:
+        endless.write(f"{HEADER}\n".encode())
+        endless.truncate(50_000_000)
+    with file.open("rb") as source, measured() as peak:
+        assert lines_of(CsvRows(Lines(source))) == [(2, False)]
+    assert peak() < 8 * LINE_BYTES_MAX
+
+
+def test_lines_take_8_bytes_each(tmp_path: Path) -> None:
+    file, lines = tmp_path / "many.csv", 4_000
+    file.write_text("\n".join([HEADER, *(f"alice,bob,{1 + number},USD" for number in range(lines))]))
+    with file.open("rb") as source, Spool("") as spool, measured() as peak:
+        checked = check(CsvRows(Lines(source)), spool, lambda _: None)
+    assert checked.to_send == lines
+    assert peak() < 100 * lines
+
+
+@contextmanager
+def measured() -> Iterator[Callable[[], int]]:
+    """The most bytes that Python had for what was done inside."""
+    tracemalloc.start()
+    try:
+        yield lambda: peak
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()

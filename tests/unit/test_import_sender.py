@@ -1,6 +1,7 @@
 """Batches are sent again under the same ids until everything has an outcome, and no longer than patience lasts."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import grpc
 import pytest
@@ -39,7 +40,7 @@ class Broken(grpc.RpcError, grpc.Call):
     def details(self) -> str:
         return "no route" if self._status is None else self._status.message
 
-    def trailing_metadata(self) -> tuple[tuple[str, bytes], ...]:
+    def trailing_metadata(self) -> Any:  # noqa: ANN401 - grpc's
         return () if self._status is None else (("grpc-status-details-bin", self._status.SerializeToString()),)
 
     def initial_metadata(self) -> tuple[()]:
@@ -48,8 +49,8 @@ class Broken(grpc.RpcError, grpc.Call):
     def is_active(self) -> bool:
         return False
 
-    def time_remaining(self) -> None:
-        return None
+    def time_remaining(self) -> float:
+        return 0.0
 
     def cancel(self) -> bool:
         return False
