@@ -77,7 +77,7 @@ class Keys:
                 self._asked = asyncio.create_task(self._try_to_read(UNKNOWN_KEY_SECONDS))
             await asyncio.shield(self._asked)
             found = self._matching(key_id, algorithm)
-        if not self._keys:
+        if not self._text:
             raise KeysUnreadable(f"no keys could be read from {self._place} yet")
         return found
 
@@ -115,8 +115,8 @@ class Keys:
 
 
 def usable(text: str, place: str) -> list[Key]:
-    """The keys for ES256 and EdDSA in a key set. Raises KeysUnreadable, also for a set with a secret in it: whoever
-    verifies with that could sign as well."""
+    """The keys for ES256 and EdDSA in a key set; of an empty one none: its issuer has withdrawn them all. Raises
+    KeysUnreadable, also for a set with a secret in it: whoever verifies with that could sign as well."""
     try:
         listed = json.loads(text)["keys"]
         entries = [entry for entry in listed if isinstance(entry, dict)]
@@ -133,6 +133,6 @@ def usable(text: str, place: str) -> list[Key]:
             found.append(Key(str(entry.get("kid", "")), algorithm, jwt.PyJWK(entry, algorithm).key))
         except jwt.PyJWTError as error:
             raise KeysUnreadable(f"{place}: the key {entry.get('kid')} is broken: {error}") from error
-    if not found:
+    if listed != [] and not found:
         raise KeysUnreadable(f"{place}: has no key for ES256 (EC, P-256) or EdDSA (OKP, Ed25519)")
     return found

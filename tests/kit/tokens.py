@@ -66,7 +66,8 @@ class KnownKeys(Keys):
 
     def __init__(self) -> None:
         super().__init__(str(LOCAL.key_set))
-        self._keys = usable(LOCAL.key_set.read_text(), str(LOCAL.key_set))
+        self._text = LOCAL.key_set.read_text()
+        self._keys = usable(self._text, str(LOCAL.key_set))
 
 
 def verifier() -> Tokens:

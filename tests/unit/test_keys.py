@@ -36,6 +36,7 @@ def key_set(*entries: object) -> str:
 RSA = {"kty": "RSA", "n": "AA", "e": "AQAB", "kid": "rsa"}
 
 USABLE: Mapping[str, tuple[list[Any], list[tuple[str, str]]]] = {
+    "none: all were withdrawn": ([], []),
     "both algorithms": ([elliptic(), edwards()], [("one", "ES256"), ("ed", "EdDSA")]),
     "without an id": ([{k: v for k, v in elliptic().items() if k != "kid"}], [("", "ES256")]),
     "an id that is a number": ([elliptic(kid=5)], [("5", "ES256")]),
@@ -63,7 +64,6 @@ UNUSABLE: Mapping[str, tuple[str, str]] = {
     "another object": ('{"key": []}', "not a JSON Web Key Set"),
     "keys are a number": ('{"keys": 5}', "not a JSON Web Key Set"),
     "too deep": ("[" * 100_000, "not a JSON Web Key Set"),
-    "no key": (key_set(), "no key for"),
     "text for keys": ('{"keys": "abc"}', "no key for"),
     "only others": (key_set(RSA), "no key for"),
     "a symmetric key": (key_set(SECRET), "symmetric or a private key"),
@@ -127,6 +127,10 @@ def test_keys_come_and_go_while_the_service_runs(tmp_path: Path, server: KeyServ
         assert {line["event"] for line in logs} == {"keys_not_read"}
         assert [key.id for key in await keys.find("new", "ES256")] == ["new"]
         assert keys.generation == 2
+        # An issuer that withdraws all of them is believed.
+        publish(key_set())
+        await wait_until_async(lambda: keys.generation == 3, "that there are no keys is read")
+        assert list(await keys.find("new", "ES256")) == []
         assert not watching.done()
         watching.cancel()
 
