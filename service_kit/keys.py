@@ -53,6 +53,12 @@ class Keys:
         self._asked: asyncio.Task[None] | None = None
         """Reads them because of a token."""
 
+    async def check(self) -> None:
+        """Raises KeysUnreadable when they never were read. A process that cannot let anybody in is not ready; one that
+        has read them once stays so, or an issuer that is down would take all processes out."""
+        if not self._text:
+            raise KeysUnreadable(f"no keys could be read from {self._place} yet")
+
     async def begin(self) -> None:
         """Reads them once. Raises KeysUnreadable for a file; a URL may answer later."""
         await (self._try_to_read() if self._is_url else self.read())
@@ -77,8 +83,7 @@ class Keys:
                 self._asked = asyncio.create_task(self._try_to_read(UNKNOWN_KEY_SECONDS))
             await asyncio.shield(self._asked)
             found = self._matching(key_id, algorithm)
-        if not self._text:
-            raise KeysUnreadable(f"no keys could be read from {self._place} yet")
+        await self.check()
         return found
 
     def _matching(self, key_id: str | None, algorithm: str) -> list[Key]:

@@ -83,7 +83,12 @@ async def serve(application: Application, settings: ServiceSettings) -> None:
     await _begin(tokens.keys)
     interceptor = ChainInterceptor(chain(tokens))
     server = grpc.aio.server(interceptors=(interceptor,), options=SERVER_OPTIONS)
-    readiness = Readiness(application.check, tuple(application.servicers), tell_ready)
+
+    async def check() -> None:
+        await tokens.keys.check()
+        await application.check()
+
+    readiness = Readiness(check, tuple(application.servicers), tell_ready)
     _register(server, application, readiness, with_reflection=settings.reflection)
     address = f"{settings.host}:{settings.port}"
     _bind(server, address, server_credentials(settings))

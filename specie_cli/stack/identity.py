@@ -14,6 +14,7 @@ JWKS_RETRY_SECONDS = 1
 JWKS_TIMEOUT_SECONDS = 2
 TOKENS_REMEMBERED = 10_000  # a worker of Envoy, at less than 2 KiB each
 TOKEN_BYTES_MAX = 4096
+SCHEMES = ("Bearer ", "bearer ", "BEARER ")
 ASYMMETRIC = {"EC", "OKP", "RSA"}
 USED = {"EC", "OKP"}  # others may stand beside them
 
@@ -46,7 +47,8 @@ class Identity:
             # Whoever calls is somebody: the limits and the ledger count by subject.
             "subjects": {"safe_regex": {"regex": ".+"}},
             # The header and nothing else: what stands in a URL is written to logs and histories.
-            "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
+            # The scheme's case does not matter (RFC 9110, 11.1); these are the ways in which it is written.
+            "from_headers": [{"name": "authorization", "value_prefix": scheme} for scheme in SCHEMES],
             "forward": True,  # the services verify again, and ask for the scope
             "payload_in_metadata": "token",
         }

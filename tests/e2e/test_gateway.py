@@ -287,3 +287,9 @@ def test_the_admin_page_is_for_looking(stack: Stack, path: str, status: int) -> 
     admin.request("GET" if status == 200 else "POST", path)
     assert admin.getresponse().status == status
     admin.close()
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_case_of_the_scheme_does_not_matter(stack: Stack, scheme: str) -> None:
+    named = {"authorization": f"{scheme} {stack.token}"}
+    assert stack.call("GET", "/v1/wallets?pageSize=1", headers=named, token="").status == 200

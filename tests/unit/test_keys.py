@@ -175,9 +175,13 @@ def test_a_url_that_is_down_at_the_start_may_come_up_later(server: KeyServer, mo
         watching = asyncio.create_task(keys.watch())
         with pytest.raises(KeysUnreadable):
             await keys.find("one", "ES256")
+        with pytest.raises(KeysUnreadable):
+            await keys.check()  # nobody is let in, so the process is not ready
         server.publish(key_set(elliptic("one")))
         await wait_until_async(lambda: keys.generation == 1, "the keys are read")
         assert len(await keys.find("one", "ES256")) == 1
+        server.publish("no keys any more")
+        await keys.check()
         watching.cancel()
 
     test()
