@@ -78,8 +78,9 @@ def import_file(
                     if not (skip_broken and checked.is_whole):
                         raise typer.Exit(EXIT_BROKEN_FILE)
                 report.totals(checked)
-                if rejects is not None:
-                    raise typer.Exit(_send(spool, checked, rejects, Manner(server, batch_size, patience), report))
+                if rejects is None:
+                    raise typer.Exit(EXIT_REJECTED if checked.flaws else 0)
+                raise typer.Exit(_send(spool, checked, rejects, Manner(server, batch_size, patience), report))
     except (Unreadable, OSError) as error:
         report.error(str(error))
         raise typer.Exit(EXIT_BROKEN_FILE) from None

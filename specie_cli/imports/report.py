@@ -48,16 +48,20 @@ class Report:
 
     @contextmanager
     def progress(self, name: str, total: int | None) -> Iterator[tuple[Callable[[int], None], Callable[[str], None]]]:
-        """What to call with how much of `total` is done, and with what it waits for. Only where a person looks on."""
+        """What to call with how much of `total` is done, and with what it waits for. The bar is for terminals alone."""
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
         bar = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
         with bar:
             task = bar.add_task(name, total=total)
+            told = set()
 
             def done(completed: int) -> None:
                 bar.update(task, completed=completed)
 
             def waiting(problem: str) -> None:
+                if problem and problem not in told and bar.disable:
+                    told.add(problem)
+                    self.note(f"{name} again: {problem}")
                 bar.update(task, description=show.plain(f"{name}: {problem}").plain[:60] if problem else name)
 
             yield done, waiting

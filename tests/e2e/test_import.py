@@ -163,6 +163,7 @@ def test_broken_lines_are_left_out_when_that_is_asked_for(shop: Shop) -> None:
     file = shop.file([shop.pays(1), f"{shop.payer},{shop.paid},2.0,USD,", shop.pays(3)])
     place = shop.folder / "pay.rejected.csv"
     assert shop.imports(file, "--skip-broken", code=1) == outcome(2, broken=1, rejectedFile=str(place))
+    assert shop.run(file, "--skip-broken", "--dry-run").exit_code == 1
     (line,) = rejected_lines(place)
     assert (line["amount"], line["rejected_line"], line["rejected_reason"]) == ("2.0", "3", "BROKEN_LINE")
     place.write_text(place.read_text().replace(",2.0,", ",2,"))
@@ -238,7 +239,9 @@ def test_a_limit_of_the_gateway_only_makes_it_slower(shop: Shop) -> None:
     # Everybody but the usual subject has 20 batches a second, and as many at once.
     token = shop.stack.mint("importer", "transfers.write")
     file = shop.file([shop.pays(1)] * 45)
-    assert shop.imports(file, "--batch-size", "1", token=token) == outcome(45)
+    done = shop.run(file, "--batch-size", "1", "--json", token=token)
+    assert (done.exit_code, json.loads(done.stdout)) == (0, outcome(45))
+    assert "sending again: RESOURCE_EXHAUSTED" in done.stderr
     assert shop.balance(shop.paid) == 45
 
 
