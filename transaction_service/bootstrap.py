@@ -66,7 +66,7 @@ def build(settings: TransactionSettings) -> Application:
     metrics.QUEUE_LENGTH.set_function(lambda: len(queue))
     lanes = [start_lane(queue, settings, asyncio.get_running_loop()) for _ in range(settings.lanes)]
     pending = Pending(settings.max_pending)
-    reports = Reports(settings.reports_max, reading_max=max(1, settings.read_threads // 2))
+    reports = Reports(settings.reports_max)
     servicer = TransactionServicer(Poster(queue), pending, reader, holds, accounts, tail, reports)
     internal = AccountServicer(accounts)
     health = HealthServicer(LatestSums(SqlIntegrity(database)), queue)

@@ -1,13 +1,14 @@
 """The reports that are being read in this process: how many may be, and how much of the database they may take.
 
 An account may have millions of entries, and a report is as slow as its caller. So it keeps one page in memory and no
-transaction open between pages, and all of them together read with some of the threads only: calls that are small find
-the others free.
+transaction open between pages. All reports together read one page at a time, and rest after it for as long as it took:
+what one process can do goes to calls that are small first, and several pages at once would be no faster.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Final
 
 from prometheus_client import Gauge
@@ -20,6 +21,9 @@ from transaction_service.ports import LedgerReader, Line
 PAGE: Final = 200
 """Entries that are read and sent at once. The largest have some 3 kB."""
 
+REST_SECONDS_MAX: Final = 0.1
+"""When the database is slow, that is no work of this process."""
+
 REPORTS: Final = Gauge("specie_reports", "Streams of ReportEntries that are open")
 
 
@@ -30,10 +34,9 @@ class TooManyReports(Exception):  # noqa: N818 - what happened, in plain words
 class Reports:
     """Of the event loop's thread only."""
 
-    def __init__(self, reports_max: int, reading_max: int) -> None:
-        """`reading_max`: how many may read a page at the same time."""
+    def __init__(self, reports_max: int) -> None:
         self._reports = Places(reports_max)
-        self._reading = asyncio.Semaphore(reading_max)
+        self._turn = asyncio.Lock()
 
     @contextmanager
     def place(self, bound_to: str) -> Iterator[None]:
@@ -56,8 +59,10 @@ class Reports:
         """
         while after < until:
             end = min(after + PAGE, until)
-            async with self._reading:
+            async with self._turn:
+                began = monotonic()
                 lines = await reader.lines(account, after, end)
+                await asyncio.sleep(min(monotonic() - began, REST_SECONDS_MAX))
             if len(lines) != end - after:
                 raise InvariantViolation(f"{account.name} has {len(lines)} entries behind {after}, up to {end}")
             yield lines
