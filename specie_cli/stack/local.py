@@ -38,6 +38,7 @@ ENVOY_STOP_TIMEOUT_SECONDS = 5
 POLL_SECONDS = 0.05
 WATCH_SECONDS = 0.25
 LOG_LINES_SHOWN = 15
+CLUSTERS = ("wallet", "transaction", "streams")
 
 
 @dataclass(frozen=True)
@@ -260,11 +261,15 @@ class LocalStack:
             time.sleep(POLL_SECONDS)
 
     def _healthy(self) -> bool:
+        """Whether the gateway takes calls, and every worker behind it: of several, one is enough for the first."""
         trusted = ssl.create_default_context(cafile=self.authority.certificate) if self.authority else None
         try:
             url = f"{self.gateway_url}/healthz"
             with urllib.request.urlopen(url, timeout=2, context=trusted):  # noqa: S310 - our own address
-                return True
+                members = self._stats(*(f"cluster.{c}.membership_{m}" for c in CLUSTERS for m in ("healthy", "total")))
+            return all(
+                members[f"cluster.{c}.membership_healthy"] == members[f"cluster.{c}.membership_total"] for c in CLUSTERS
+            )
         except (urllib.error.URLError, OSError):
             return False
 
@@ -283,15 +288,18 @@ class LocalStack:
             # Answers then close their connections, so clients with a connection do not come back on it.
             for action in ("healthcheck/fail", "drain_listeners"):
                 urllib.request.urlopen(f"{admin}/{action}", data=b"", timeout=2).close()  # noqa: S310
-            while envoy.exit_code() is None and time.monotonic() < deadline and self._calls_under_way(admin) > 0:
+            while envoy.exit_code() is None and time.monotonic() < deadline and self._calls_under_way() > 0:
                 time.sleep(POLL_SECONDS)
 
-    @staticmethod
-    def _calls_under_way(admin: str) -> int:
+    def _calls_under_way(self) -> int:
         """Without the streams, which never end by themselves."""
-        names = ("http.gateway.downstream_rq_active", "cluster.streams.upstream_rq_active")
-        url = f"{admin}/stats?filter=^({'|'.join(names)})$"
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own address
+        calls, streams = "http.gateway.downstream_rq_active", "cluster.streams.upstream_rq_active"
+        active = self._stats(calls, streams)
+        return active[calls] - active[streams]
+
+    def _stats(self, *names: str) -> dict[str, int]:
+        """Envoy's own counts; 0 where it has none. Raises OSError."""
+        url = f"http://{HOST}:{self.ports.admin}/stats?filter=^({'|'.join(names)})$"
+        with urllib.request.urlopen(url, timeout=2) as answer:
             lines = [line.partition(": ") for line in answer.read().decode().splitlines()]
-        active = {name: int(value) for name, _, value in lines if value}
-        return active.get(names[0], 0) - active.get(names[1], 0)
+        return dict.fromkeys(names, 0) | {name: int(value) for name, _, value in lines if value}

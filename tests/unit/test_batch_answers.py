@@ -26,7 +26,7 @@ from transaction_service.rpc import batches
 from transaction_service.rpc.batches import LABELS_MAX, all_or_none, each
 
 NOBODY: Any = None
-LOCAL = Caller("local")
+LOCAL = Caller("local", frozenset({"service"}))
 BROKE = Failure(Reason.INSUFFICIENT_FUNDS, {"wallet": "wallets/a", "available": "0", "amount": "1"})
 STOPPED = Failure(Reason.BATCH_STOPPED, {"item": "1", "stopped_by": "transactions/x", "reason": "INSUFFICIENT_FUNDS"})
 REUSED = Failure(Reason.REQUEST_ID_REUSED, {"request_id": "key", "transaction": "transactions/x"})
