@@ -11,8 +11,9 @@ from specie.transaction.v1 import GetBalanceRequest, GetBalanceResponse, Transfe
 from specie.type.v1 import Money
 
 from service_kit.call import Call, current_call
-from service_kit.interceptors import ChainInterceptor, chain
+from service_kit.interceptors import Answer, ChainInterceptor, Next, chain
 from tests.kit.calls import Client, connected
+from tests.kit.service import wait_until_async
 from tests.kit.tokens import verifier
 
 METHOD = "/specie.transaction.v1.TransactionService/Transfer"
@@ -51,7 +52,18 @@ class Service:
 
 @asynccontextmanager
 async def serving(service: Service) -> AsyncIterator[Client]:
-    server = grpc.aio.server(interceptors=(ChainInterceptor(chain(verifier())),))
+    """At the end every call has ended, its lines in the log included: callers hear of an error a moment before."""
+    running = 0
+
+    async def counted_in(call: Call, proceed: Next) -> Answer:
+        nonlocal running
+        running += 1
+        try:
+            return await proceed(call)
+        finally:
+            running -= 1
+
+    server = grpc.aio.server(interceptors=(ChainInterceptor((counted_in, *chain(verifier()))),))
     service.register(server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -60,6 +72,7 @@ async def serving(service: Service) -> AsyncIterator[Client]:
             yield client
     finally:
         await server.stop(None)
+        await wait_until_async(lambda: not running, "every call has ended")
 
 
 def transfer(**changed: Any) -> TransferRequest:  # noqa: ANN401 - any field
