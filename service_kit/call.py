@@ -53,6 +53,11 @@ def current_call() -> Call:
     return _current.get()
 
 
+def bound_to() -> str:
+    """The owner to whose wallets the caller of the running call is bound; empty: to nobody's."""
+    return current_call().caller.bound_to
+
+
 def deadline_of_call() -> float:
     """The running call's, in seconds of time.monotonic(); infinite for work that answers no call."""
     call = _current.get(None)

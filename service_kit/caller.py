@@ -21,6 +21,25 @@ def scope_name(scope: "Scope.ValueType") -> str:
 ADMIN: Final = scope_name(Scope.SCOPE_ADMIN)
 SERVICE: Final = scope_name(Scope.SCOPE_SERVICE)
 
+SCOPES: Final = frozenset(scope_name(number) for number in Scope.values() if number)
+"""All that there are, as tokens have them."""
+
+SUBJECT_LENGTH_MAX: Final = 128
+"""As a wallet's owner."""
+OUR_OWN: Final = "system"
+"""Whose accounts of the house are, and with a slash behind it what services call themselves where nobody calls."""
+
+
+def is_subject(text: str) -> bool:
+    """Whether it can own a wallet: 1 to 128 printable characters."""
+    return 0 < len(text) <= SUBJECT_LENGTH_MAX and text.isprintable()
+
+
+def is_our_own(subject: str) -> bool:
+    """What services call themselves: they take it from no token."""
+    return subject == OUR_OWN or subject.startswith(f"{OUR_OWN}/")
+
+
 NOBODY: Final = "\x7f"
 """The owner of no wallet: an owner has no control characters. Who is not known is bound to it, not trusted."""
 

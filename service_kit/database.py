@@ -53,6 +53,12 @@ def keepalives(timeout_ms: int) -> dict[str, Any]:
     }
 
 
+def limits_ms(left_ms: float, *limits: int) -> tuple[int, ...]:
+    """Each of these time limits, in milliseconds, or what is left where that is less; at least 1, for 0 is no limit to
+    PostgreSQL."""
+    return tuple(max(1, int(min(left_ms, limit))) for limit in limits)
+
+
 class Database:
     """Runs functions over a connection, each in one transaction. Safe to call from the event loop."""
 
@@ -130,8 +136,7 @@ class Database:
             return
         if left <= 0:
             raise late()
-        # 0 would be no limit.
-        statement_ms, lock_ms = (max(1, int(min(left, limit))) for limit in self._timeouts_ms)
+        statement_ms, lock_ms = limits_ms(left, *self._timeouts_ms)
         limits = f"SET LOCAL statement_timeout = {statement_ms}; SET LOCAL lock_timeout = {lock_ms}"
         connection.exec_driver_sql(limits)
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import jwt
 
-from service_kit.caller import Caller
+from service_kit.caller import OUR_OWN, SUBJECT_LENGTH_MAX, Caller, is_our_own, is_subject
 from service_kit.keys import Key, Keys, KeysUnreadable
 from service_kit.status import RETRY_AFTER_SECONDS, Refusal
 
@@ -17,10 +17,6 @@ CLOCK_SKEW_SECONDS: Final = 5
 """As at the gateway: so far clocks may be apart."""
 KNOWN_MAX: Final = 10_000
 """Tokens that were verified and have not expired, some 200 bytes each."""
-SUBJECT_LENGTH_MAX: Final = 128
-"""As a wallet's owner."""
-OUR_OWN: Final = "system"
-"""Whose accounts of the house are, and with a slash behind it what services call themselves where nobody calls."""
 TIMES: Final = ("exp", "iat")
 REQUIRED: Final = ("iss", "aud", "sub", *TIMES)
 SCHEME: Final = "bearer"
@@ -110,9 +106,9 @@ class Tokens:
 def _caller(claims: dict[str, Any]) -> Caller:
     """Raises Refusal UNAUTHENTICATED for a subject that cannot own a wallet, or a scope that cannot be read."""
     subject, scope = claims["sub"], claims.get("scope", "")
-    if not isinstance(subject, str) or not (0 < len(subject) <= SUBJECT_LENGTH_MAX and subject.isprintable()):
+    if not isinstance(subject, str) or not is_subject(subject):
         raise _refused("SUBJECT", f"the token's subject must have 1 to {SUBJECT_LENGTH_MAX} printable characters")
-    if subject == OUR_OWN or subject.startswith(f"{OUR_OWN}/"):
+    if is_our_own(subject):
         raise _refused("SUBJECT", f"the token's subject must not be {OUR_OWN}, nor begin with {OUR_OWN}/")
     if not isinstance(scope, str):
         raise _refused("SCOPE", "the token's scope must be one text, its parts separated by spaces")

@@ -6,14 +6,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from specie.type.v1 import Scope
 
+from service_kit.caller import SCOPES, SUBJECT_LENGTH_MAX, is_our_own, is_subject
 from specie_cli.stack.directory import write_whole
 from specie_cli.stack.failure import StackError
 from specie_cli.stack.issuer import TTL_SECONDS_MAX, Issuer
-
-SUBJECT_LENGTH_MAX = 128
-SCOPES = frozenset(name.removeprefix("SCOPE_").lower().replace("_", ".") for name in Scope.keys()[1:])
 
 
 def token(
@@ -40,7 +37,7 @@ def token(
     if ttl > TTL_SECONDS_MAX:
         text = f"warning: gateway and services refuse a token that lives longer than {TTL_SECONDS_MAX} s"
         console.print(text, style="yellow")
-    if not (0 < len(subject) <= SUBJECT_LENGTH_MAX and subject.isprintable()) or is_our_own(subject):
+    if not is_subject(subject) or is_our_own(subject):
         text = f"error: a subject has 1 to {SUBJECT_LENGTH_MAX} printable characters and is not system or system/..."
         console.print(text, style="red")
         raise typer.Exit(2)
@@ -62,8 +59,3 @@ def token(
     except (StackError, OSError) as error:
         console.print(f"error: {error}", style="red")
         raise typer.Exit(1) from None
-
-
-def is_our_own(subject: str) -> bool:
-    """What services call themselves: they take it from no token."""
-    return subject == "system" or subject.startswith("system/")

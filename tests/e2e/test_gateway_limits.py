@@ -26,7 +26,7 @@ from specie_cli.stack.subject_limits import Allowance, AllowanceError, SubjectLi
 from tests.kit.gateway import Gateway, gateway_config, running_gateway
 from tests.kit.ports import free_port
 from tests.kit.stack import ROOT
-from tests.kit.standin import HOST, Limiter, StandIn, limiter, standin
+from tests.kit.standin import HOST, Limiter, StandIn, limiter
 from tests.kit.tokens import LOCAL, bearer, token
 
 OTHERS = 10_000
@@ -40,12 +40,6 @@ METHODS = [
     for file, service in ((wallet_service_pb2, "WalletService"), (transaction_service_pb2, "TransactionService"))
     for method in file.DESCRIPTOR.services_by_name[service].methods
 ]
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[StandIn]:
-    with standin() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

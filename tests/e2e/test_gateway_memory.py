@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from tests.kit.gateway import Gateway, gateway_config, running_gateway
-from tests.kit.standin import StandIn, standin
+from tests.kit.standin import StandIn
 from tests.kit.tokens import USUAL
 
 KIB = 1024
@@ -26,12 +26,6 @@ WAIT_SECONDS = 30
 GRPC = "application/grpc"
 TRANSFER = "/specie.transaction.v1.TransactionService/Transfer"
 HEALTH = "/specie.transaction.v1.HealthService/GetHealth"
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[StandIn]:
-    with standin() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -23,17 +23,11 @@ from specie_cli.stack.authority import Authority
 from specie_cli.stack.identity import Identity, UnusableKeysError
 from specie_cli.stack.issuer import ISSUER, Issuer, key_id
 from tests.kit.gateway import Gateway, gateway_config, running_gateway
-from tests.kit.standin import StandIn, standin
+from tests.kit.standin import StandIn
 from tests.kit.tokens import LOCAL, token
 
 DAY = 86_400
 LIST = "/specie.wallet.v1.WalletService/ListWallets"
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[StandIn]:
-    with standin() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

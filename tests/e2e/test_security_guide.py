@@ -9,8 +9,9 @@ import pytest
 import yaml
 from specie.type.v1 import ErrorReason
 
+from service_kit.caller import SUBJECT_LENGTH_MAX
 from service_kit.settings import ServiceSettings
-from service_kit.tokens import CLOCK_SKEW_SECONDS, REQUIRED, SUBJECT_LENGTH_MAX
+from service_kit.tokens import CLOCK_SKEW_SECONDS, REQUIRED
 from specie_cli.stack.envoy_config import GatewayConfig
 from specie_cli.stack.local_replies import REFUSALS
 from specie_cli.stack.subject_limits import USUAL

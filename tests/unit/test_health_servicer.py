@@ -12,9 +12,10 @@ from service_kit.call import Call, deadline_of_call, enter_call
 from service_kit.status import Refusal
 from service_kit.version import VERSION
 from tests.kit.wallets import asynchronous
+from transaction_service.domain.account import INT64_MAX
 from transaction_service.integrity import LatestSums
 from transaction_service.ports import Sums
-from transaction_service.rpc.health_servicer import INT64_MAX, HealthServicer
+from transaction_service.rpc.health_servicer import HealthServicer
 
 TIME = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LONG = 1000.0

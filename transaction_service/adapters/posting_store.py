@@ -11,7 +11,7 @@ import psycopg2
 import psycopg2.extensions
 from psycopg2 import errorcodes
 
-from service_kit.database import IDLE_TIMEOUT_MS, is_out_of_service, keepalives
+from service_kit.database import IDLE_TIMEOUT_MS, is_out_of_service, keepalives, limits_ms
 from transaction_service.adapters import statements
 from transaction_service.adapters.rows import to_account, to_hold, to_transaction
 from transaction_service.adapters.writes import array, writes
@@ -61,8 +61,7 @@ class PostgresPostingStore:
         """Limits are sent only where they are below the session's own."""
         if left_ms >= self._timeout_ms and lock_timeout_ms == LOCK_TIMEOUT_MS:
             return statements.BEGIN_LOCK
-        # 0 would be no limit.
-        statement_ms, lock_ms = (max(1, int(min(left_ms, limit))) for limit in (self._timeout_ms, lock_timeout_ms))
+        statement_ms, lock_ms = limits_ms(left_ms, self._timeout_ms, lock_timeout_ms)
         return statements.BEGIN_LOCK_LIMITED.format(statement_ms=statement_ms, lock_ms=lock_ms)
 
     def _locked(self, rows: list[Any], wanted: Wanted) -> Locked:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
+from service_kit.call import bound_to
 from service_kit.status import RETRY_AFTER_SECONDS, Refusal
 from transaction_service.domain.movement import Movement, Outcome, TransactionState
 from transaction_service.domain.terms import PLAIN
 from transaction_service.ports import LedgerReader
 from transaction_service.posting.pending import Pending
 from transaction_service.posting.queue import Result
-from transaction_service.rpc.lookups import bound_to
 
 
 async def admit(command: Movement, pending: Pending, reader: LedgerReader) -> None:

@@ -11,13 +11,13 @@ from specie.transaction.v1 import GetHealthRequest, GetHealthResponse, HealthSer
 from service_kit.call import current_call
 from service_kit.status import RETRY_AFTER_SECONDS, Refusal
 from service_kit.version import VERSION
+from transaction_service.domain.account import INT64_MAX
 from transaction_service.integrity import LatestSums
 
 WAIT_SECONDS_MAX: Final = 5.0
 """For the sums. Who asks for health wants to hear that there is none, too."""
 WAIT_SHARE: Final = 0.8
 """Of the time that the caller has left: the rest is for telling that there are none."""
-INT64_MAX: Final = 2**63 - 1
 
 
 class HealthServicer(HealthServiceServicer):

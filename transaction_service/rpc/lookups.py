@@ -1,6 +1,6 @@
 """What a call names, read or refused as not found: for who is bound, whatever is not his."""
 
-from service_kit.call import current_call
+from service_kit.call import bound_to
 from service_kit.status import Refusal
 from transaction_service.domain.account import Account
 from transaction_service.domain.failure import Failure, Reason
@@ -8,11 +8,6 @@ from transaction_service.domain.hold import Hold
 from transaction_service.domain.movement import Transaction
 from transaction_service.ports import Accounts, HoldReader, LedgerReader
 from transaction_service.rpc.errors import to_refusal
-
-
-def bound_to() -> str:
-    """The owner to whose wallets the caller is bound; empty: to nobody's."""
-    return current_call().caller.bound_to
 
 
 async def find_account(accounts: Accounts, wallet: str) -> Account:

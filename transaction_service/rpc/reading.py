@@ -21,6 +21,7 @@ from specie.transaction.v1 import (
 )
 
 from service_kit import pages
+from service_kit.call import bound_to
 from service_kit.status import invalid
 from transaction_service.domain.hold import HoldState
 from transaction_service.domain.movement import TransactionKind, TransactionState
@@ -41,7 +42,7 @@ from transaction_service.rpc.convert import (
     to_time,
     transaction_message,
 )
-from transaction_service.rpc.lookups import bound_to, check_wallet, find_account, find_hold, find_transaction
+from transaction_service.rpc.lookups import check_wallet, find_account, find_hold, find_transaction
 
 T = TypeVar("T")
 Answer = TypeVar("Answer", bound=Message)

@@ -8,12 +8,12 @@ from uuid import UUID
 from specie.transaction.v1 import WatchTransactionsRequest, WatchTransactionsResponse
 
 from service_kit import pages
-from service_kit.call import current_call
+from service_kit.call import bound_to, current_call
 from service_kit.status import RETRY_AFTER_SECONDS, Refusal
 from transaction_service.domain.account import INT64_MAX
 from transaction_service.ports import Accounts, Mark
 from transaction_service.rpc.convert import transaction_message
-from transaction_service.rpc.lookups import bound_to, check_wallet
+from transaction_service.rpc.lookups import check_wallet
 from transaction_service.tail import Tail, TooManyWatchers
 
 BEGINNING: Final = "beginning"

@@ -24,7 +24,7 @@ from specie.wallet.v1 import (
 )
 
 from service_kit import pages
-from service_kit.call import current_call
+from service_kit.call import bound_to, current_call
 from wallet_service.app.changes import Changes
 from wallet_service.app.reading import Reading
 from wallet_service.domain import update
@@ -53,12 +53,12 @@ class WalletServicer(WalletServiceServicer):
 
     async def GetWallet(self, request: GetWalletRequest, _: Context) -> GetWalletResponse:
         with failures_as_refusals():
-            wallet = await self._reading.get(request.name, _bound_to())
+            wallet = await self._reading.get(request.name, bound_to())
         return GetWalletResponse(wallet=message(wallet))
 
     async def BatchGetWallets(self, request: BatchGetWalletsRequest, _: Context) -> BatchGetWalletsResponse:
         with failures_as_refusals():
-            wallets = await self._reading.get_many(request.names, _bound_to())
+            wallets = await self._reading.get_many(request.names, bound_to())
         return BatchGetWalletsResponse(wallets=map(message, wallets))
 
     async def ListWallets(self, request: ListWalletsRequest, _: Context) -> ListWalletsResponse:
@@ -66,7 +66,7 @@ class WalletServicer(WalletServiceServicer):
         after = position(pages.decode(request.page_token, *filters)) if request.page_token else FIRST_PAGE
         size = pages.page_size(request.page_size)
         with failures_as_refusals():
-            page = await self._reading.page(request.owner, state_filter(request.state), after, size, _bound_to())
+            page = await self._reading.page(request.owner, state_filter(request.state), after, size, bound_to())
         wallets, end = as_many_as_fit([message(wallet) for wallet in page.wallets], page.end)
         token = pages.encode([end], *filters) if end else ""
         return ListWalletsResponse(wallets=wallets, next_page_token=token)
@@ -77,25 +77,20 @@ class WalletServicer(WalletServiceServicer):
         if isinstance(fields, Failure):
             raise to_refusal(fields)
         with failures_as_refusals():
-            wallet = await self._changes.update(request.wallet.name, fields, values, etag(request), _bound_to())
+            wallet = await self._changes.update(request.wallet.name, fields, values, etag(request), bound_to())
         return UpdateWalletResponse(wallet=message(wallet))
 
     async def FreezeWallet(self, request: FreezeWalletRequest, _: Context) -> FreezeWalletResponse:
         with failures_as_refusals():
-            wallet = await self._changes.set_state(request.name, Intent.FREEZE, _bound_to())
+            wallet = await self._changes.set_state(request.name, Intent.FREEZE, bound_to())
         return FreezeWalletResponse(wallet=message(wallet))
 
     async def UnfreezeWallet(self, request: UnfreezeWalletRequest, _: Context) -> UnfreezeWalletResponse:
         with failures_as_refusals():
-            wallet = await self._changes.set_state(request.name, Intent.UNFREEZE, _bound_to())
+            wallet = await self._changes.set_state(request.name, Intent.UNFREEZE, bound_to())
         return UnfreezeWalletResponse(wallet=message(wallet))
 
     async def CloseWallet(self, request: CloseWalletRequest, _: Context) -> CloseWalletResponse:
         with failures_as_refusals():
-            wallet = await self._changes.set_state(request.name, Intent.CLOSE, _bound_to())
+            wallet = await self._changes.set_state(request.name, Intent.CLOSE, bound_to())
         return CloseWalletResponse(wallet=message(wallet))
-
-
-def _bound_to() -> str:
-    """The owner to whose wallets the caller is bound; empty: to nobody's."""
-    return current_call().caller.bound_to
