@@ -105,7 +105,6 @@ def kind(request: pytest.FixtureRequest, postgres_server: Server) -> Iterator[Ki
         try:
             if request.param == "pending":
                 pending = SqlPendingTransfers(connections)
-                pending = SqlPendingTransfers(connections)
                 yield Kind(pending, ledger, dsn, "pending", "execute_time", Manner.DUE, deferred, as_it_is)
             else:
                 holds = SqlDueHolds(connections)

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
+from tests.kit.ledgers import session
 from tests.kit.postgres import Database, Server
 from tests.kit.stalls import halted
 
@@ -52,13 +53,9 @@ class Ledger:
 
     @contextmanager
     def session(self) -> Iterator[Any]:
-        """A cursor in one transaction, rolled back at the end: what it locks is free again."""
-        connection = psycopg2.connect(self._dsn)
-        try:
-            with connection.cursor() as cursor:
-                yield cursor
-        finally:
-            connection.close()
+        """A cursor in one transaction, as `tests.kit.ledgers.session`."""
+        with session(self._dsn) as cursor:
+            yield cursor
 
     @contextmanager
     def locked(self, *accounts: str) -> Iterator[None]:

@@ -203,10 +203,11 @@ def funded(ledger: Ledger, amount: int, *words: str) -> list[str]:
 
 @contextmanager
 def session(dsn: str) -> Iterator[psycopg2.extensions.cursor]:
-    """A session of its own, rolled back at the end."""
+    """A session of its own, rolled back at the end: what it locks is free again."""
     connection = psycopg2.connect(dsn)
     try:
         with connection.cursor() as cursor:
             yield cursor
+        connection.rollback()  # which is answered; a server hears of a close when it likes
     finally:
         connection.close()
