@@ -3,9 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-HAND_WRITTEN := service_kit transaction_service wallet_service specie_cli migrations proto bench tests
 # The ledger's heart: not one branch of it goes untested.
-HEART := transaction_service/domain/*,transaction_service/posting/*
+HEART := transaction_service/domain/*,transaction_service/posting/*,audit_chain/*
 COVERAGE_MIN := 93
 # So many test files at a time, each with a PostgreSQL and a stack of its own: half of their time is waiting.
 PYTEST_WORKERS ?= 2

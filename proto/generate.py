@@ -88,13 +88,11 @@ def write_package(out: Path, package: str, files: list[str]) -> None:
     exported: list[str] = []
     for file in files:
         module = file.removesuffix(".proto").replace("/", ".") + "_pb2"
-        names = list(public_names(PROTO / file))
-        stubs = [n for n in names if n.endswith("Service")]
-        messages = sorted(n for n in names if n not in stubs)
+        messages = sorted(public_names(PROTO / file, "message", "enum"))
         if messages:
             lines.append(f"from {module} import {', '.join(messages)}")
         exported += messages
-        for service in stubs:
+        for service in public_names(PROTO / file, "service"):
             grpc_names = [f"{service}Servicer", f"{service}Stub", f"add_{service}Servicer_to_server"]
             lines.append(f"from {module}_grpc import {', '.join(grpc_names)}")
             exported += grpc_names
@@ -102,9 +100,9 @@ def write_package(out: Path, package: str, files: list[str]) -> None:
     (out / package / "__init__.py").write_text("\n".join(lines))
 
 
-def public_names(proto: Path) -> Iterator[str]:
+def public_names(proto: Path, *kinds: str) -> Iterator[str]:
     for line in proto.read_text().splitlines():
-        if line.startswith(("message ", "enum ", "service ")):
+        if line.startswith(tuple(f"{kind} " for kind in kinds)):
             yield line.split()[1]
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from service_kit.call import deadline_of_call
-from service_kit.settings import ServiceSettings
+from service_kit.settings import ProcessSettings
 from service_kit.status import RETRY_AFTER_SECONDS, Refusal, late
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ def limits_ms(left_ms: float, *limits: int) -> tuple[int, ...]:
 class Database:
     """Runs functions over a connection, each in one transaction. Safe to call from the event loop."""
 
-    def __init__(self, settings: ServiceSettings, application_name: str) -> None:
+    def __init__(self, settings: ProcessSettings, application_name: str) -> None:
         timeout_ms = int(settings.statement_timeout_seconds * 1000)
         # At most half of the statement's own, or that always comes first and nobody is told of the lock.
         lock_timeout_ms = min(timeout_ms // 2, LOCK_TIMEOUT_MS)

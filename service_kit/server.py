@@ -96,12 +96,12 @@ async def serve(application: Application, settings: ServiceSettings) -> None:
     if settings.metrics_port:
         metrics_server, _ = start_http_server(settings.metrics_port, settings.host)
     await readiness.begin()
-    probes = await _serve_probes(readiness, settings) if settings.probe_port else None
-    _spare_the_collector()
+    probes = await serve_probes(readiness, f"{settings.host}:{settings.probe_port}") if settings.probe_port else None
+    spare_the_collector()
     await server.start()
     log.info("serving", address=address)
     tasks = [asyncio.create_task(work()) for work in (readiness.watch, tokens.keys.watch, *application.background)]
-    await _first(stopping, tasks)
+    await first(stopping, tasks)
     log.info("stopping", notice_seconds=settings.shutdown_notice_seconds)
     tasks[0].cancel()  # before end(), or a check that is under way could say ready again
     await asyncio.gather(tasks[0], return_exceptions=True)
@@ -124,16 +124,16 @@ async def serve(application: Application, settings: ServiceSettings) -> None:
             raise outcome
 
 
-async def _serve_probes(readiness: Readiness, settings: ServiceSettings) -> grpc.aio.Server:
+async def serve_probes(readiness: Readiness, address: str) -> grpc.aio.Server:
     """A server for probes alone: an orchestrator's have no certificate to show."""
     server = grpc.aio.server(options=SERVER_OPTIONS)
     health_pb2_grpc.add_HealthServicer_to_server(readiness.servicer, server)
-    _bind(server, f"{settings.host}:{settings.probe_port}", None)
+    _bind(server, address, None)
     await server.start()
     return server
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """What was imported stays for ever and need not be walked again; calls make few cycles, so it may look rarely. With
     Python's own thresholds the collector took a tenth of the service's CPU under load."""
     gc.collect()
@@ -141,7 +141,7 @@ def _spare_the_collector() -> None:
     gc.set_threshold(GC_ALLOCATIONS)
 
 
-async def _first(stopping: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
+async def first(stopping: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
     """Returns when told to stop, or when background work ended by a bug: a crippled process must not go on."""
     told = asyncio.create_task(stopping.wait())
     await asyncio.wait([told, *tasks], return_when=asyncio.FIRST_COMPLETED)

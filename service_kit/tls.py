@@ -4,10 +4,10 @@ from pathlib import Path
 
 import grpc
 
-from service_kit.settings import ServiceSettings
+from service_kit.settings import ProcessSettings
 
 
-def server_credentials(settings: ServiceSettings) -> grpc.ServerCredentials | None:
+def server_credentials(settings: ProcessSettings) -> grpc.ServerCredentials | None:
     """None: plain. Nobody without a certificate of the authority gets a word in. Raises OSError for a file that cannot
     be read."""
     if not settings.tls_ca_file:
@@ -16,7 +16,7 @@ def server_credentials(settings: ServiceSettings) -> grpc.ServerCredentials | No
     return grpc.ssl_server_credentials([(key, certificate)], authority, require_client_auth=True)
 
 
-def channel_credentials(settings: ServiceSettings) -> grpc.ChannelCredentials | None:
+def channel_credentials(settings: ProcessSettings) -> grpc.ChannelCredentials | None:
     """None: plain. The server's certificate must be the authority's and name the host that is called. Raises as
     above."""
     if not settings.tls_ca_file:
@@ -24,7 +24,7 @@ def channel_credentials(settings: ServiceSettings) -> grpc.ChannelCredentials | 
     return grpc.ssl_channel_credentials(*_files(settings))
 
 
-def _files(settings: ServiceSettings) -> tuple[bytes, bytes, bytes]:
+def _files(settings: ProcessSettings) -> tuple[bytes, bytes, bytes]:
     """The authority, the key, the certificate."""
     paths = (settings.tls_ca_file, settings.tls_key_file, settings.tls_certificate_file)
     authority, key, certificate = (Path(path).read_bytes() for path in paths)

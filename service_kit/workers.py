@@ -16,11 +16,11 @@ from pydantic import ValidationError
 
 from service_kit.logs import configure_logs
 from service_kit.parent import Worker, end_with_parent
-from service_kit.settings import ServiceSettings
+from service_kit.settings import ProcessSettings, ServiceSettings
 
 log = structlog.stdlib.get_logger()
 
-S = TypeVar("S", bound=ServiceSettings)
+S = TypeVar("S", bound=ProcessSettings)
 
 RESTART_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 0.1
@@ -30,7 +30,7 @@ NOBODY: Final = -1
 
 
 def run(module: str, settings_class: type[S], serve: Callable[[S], Awaitable[None]]) -> int:
-    """Runs the service `module` until SIGTERM or SIGINT, with settings from the environment; the exit code."""
+    """Runs the process `module` until SIGTERM or SIGINT, with settings from the environment; the exit code."""
     configure_logs("INFO", module, 0)
     wait_for_turns()
     try:
@@ -44,8 +44,9 @@ def run(module: str, settings_class: type[S], serve: Callable[[S], Awaitable[Non
         }
         log.error("failed", error="settings in the environment are missing or wrong", settings=wrong)
         return 2
-    configure_logs(settings.log_level, module, settings.worker_index)
-    if settings.workers > 1:
+    index = settings.worker_index if isinstance(settings, ServiceSettings) else 0
+    configure_logs(settings.log_level, module, index)
+    if isinstance(settings, ServiceSettings) and settings.workers > 1:
         return Supervisor(module, settings).run()
     end_with_parent()
 

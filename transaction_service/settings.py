@@ -1,9 +1,34 @@
 """What transaction_service can be told through the environment, as SPECIE_TRANSACTION_*."""
 
+from typing import Annotated
+
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from service_kit.settings import Port, ServiceSettings
+
+PayoutProviders = Annotated[
+    str,
+    Field(
+        pattern=r"^([a-z][a-z0-9-]{0,62}=[^=,]+(,[a-z][a-z0-9-]{0,62}=[^=,]+)*)?$",
+        description="Who pays out: NAME=TARGET,NAME=TARGET, with targets as gRPC names them; "
+        "the same for the transaction service and the back office",
+    ),
+]
+WebhookKeysFile = Annotated[
+    str,
+    Field(
+        description="The keys that webhooks' secrets are kept encrypted with (Fernet, one a line: the first encrypts, "
+        "all decrypt); empty: there are no webhooks. The same for the transaction service and the back office"
+    ),
+]
+WebhookPrivateNetworks = Annotated[
+    bool,
+    Field(
+        description="Whether webhooks may go to private networks and to this machine, there also over http; "
+        "the same for the transaction service and the back office"
+    ),
+]
 
 
 class TransactionSettings(ServiceSettings):
@@ -40,3 +65,6 @@ class TransactionSettings(ServiceSettings):
         description="How often to look for ASYNC transfers that are due, besides at once when this worker took one",
     )
     sweep_seconds: float = Field(default=1, ge=0.01, le=60, description="How often to look for holds that have expired")
+    payout_providers: PayoutProviders = ""
+    webhook_keys_file: WebhookKeysFile = ""
+    webhook_private_networks: WebhookPrivateNetworks = False

@@ -16,6 +16,7 @@ SAMPLES: Final[dict[str, Any]] = {
         {"account": "wallets/bob", "amount": {"currencyCode": "USD", "minorUnits": "1050"}},
     ],
     "source": "wallets/alice",
+    "url": "https://shop.example/webhooks",
 }
 """By the name of a field."""
 SOURCE_FILTER: Final = "filter.required"

@@ -16,7 +16,7 @@ Object = dict[str, Any]
 
 BEARER: Final = "bearerAuth"
 VERBS: Final = ("get", "put", "post", "delete", "patch")
-_VARIABLE = re.compile(r"\{([a-z_.]+)=([a-z]+)/\*\}")
+_VARIABLE = re.compile(r"\{([a-z_.]+)=([a-zA-Z]+)/\*\}")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Binding:
 
 
 def singular(collection: str) -> str:
-    return collection.removesuffix("s")
+    return f"{collection[:-3]}y" if collection.endswith("ies") else collection.removesuffix("s")
 
 
 class Operations:

@@ -212,11 +212,16 @@ def _int64(way: Way, limited: Schema) -> Schema:
     return {"type": "string", "format": "int64", "pattern": "^-?[0-9]{1,19}$"}
 
 
+def _bytes(_way: Way, limited: Schema) -> Schema:
+    return {"type": "string", "contentEncoding": "base64", **limited}
+
+
 SCALARS: Final[dict[int, Callable[[Way, Schema], Schema]]] = {
     FieldDescriptor.TYPE_STRING: _string,
     FieldDescriptor.TYPE_BOOL: _bool,
     FieldDescriptor.TYPE_INT32: _int32,
     FieldDescriptor.TYPE_INT64: _int64,
+    FieldDescriptor.TYPE_BYTES: _bytes,
 }
 
 

@@ -1,7 +1,8 @@
-"""The tables of schema `transactions`.
+"""The ledger's tables in schema `transactions`; those around it are in record_tables.py.
 
-No sequence, no trigger, no foreign key, and every primary key contains the column by which the table could be
-distributed. The service's role may not UPDATE or DELETE entries, nor transactions that are decided; see the migrations.
+No sequence, no foreign key, no trigger but the guards that refuse changes of the record (docs/adr/0029), and every
+primary key contains the column by which the table could be distributed. The service's role may not UPDATE or DELETE
+entries, nor transactions that are decided; see the migrations.
 """
 
 from sqlalchemy import (
@@ -122,6 +123,8 @@ entry = Table(
     Column("post_time", DateTime(timezone=True), nullable=False, comment="never before the entry before"),
     CheckConstraint("amount <> 0", name="amount"),
     CheckConstraint("seq >= 1", name="seq"),
+    # Entries are appended in the order of their post times: it finds those of a second, and costs next to nothing.
+    Index("entry_post_time_idx", "post_time", postgresql_using="brin"),
 )
 
 listing = Table(

@@ -25,10 +25,11 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from specie.transaction.v1 import audit_pb2 as specie_dot_transaction_dot_v1_dot_audit__pb2
 from specie.type.v1 import access_pb2 as specie_dot_type_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*specie/transaction/v1/health_service.proto\x12\x15specie.transaction.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bspecie/type/v1/access.proto\"\x12\n\x10GetHealthRequest\"\xad\x02\n\x11GetHealthResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12)\n\x06uptime\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12^\n\x14ledger_integrity_sum\x18\x03 \x03(\x0b\x32@.specie.transaction.v1.GetHealthResponse.LedgerIntegritySumEntry\x12,\n\x08sum_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bqueue_depth\x18\x05 \x01(\x03\x1a\x39\n\x17LedgerIntegritySumEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x32\x89\x01\n\rHealthService\x12x\n\tGetHealth\x12\'.specie.transaction.v1.GetHealthRequest\x1a(.specie.transaction.v1.GetHealthResponse\"\x18\x92\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/healthb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*specie/transaction/v1/health_service.proto\x12\x15specie.transaction.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!specie/transaction/v1/audit.proto\x1a\x1bspecie/type/v1/access.proto\"\x12\n\x10GetHealthRequest\"\x97\x03\n\x11GetHealthResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12)\n\x06uptime\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12^\n\x14ledger_integrity_sum\x18\x03 \x03(\x0b\x32@.specie.transaction.v1.GetHealthResponse.LedgerIntegritySumEntry\x12,\n\x08sum_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bqueue_depth\x18\x05 \x01(\x03\x12\x38\n\tintegrity\x18\x06 \x01(\x0e\x32%.specie.transaction.v1.IntegrityState\x12.\n\ncheck_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x39\n\x17LedgerIntegritySumEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x32\x89\x01\n\rHealthService\x12x\n\tGetHealth\x12\'.specie.transaction.v1.GetHealthRequest\x1a(.specie.transaction.v1.GetHealthResponse\"\x18\x92\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/healthb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,12 +40,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETHEALTHRESPONSE_LEDGERINTEGRITYSUMENTRY']._serialized_options = b'8\001'
   _globals['_HEALTHSERVICE'].methods_by_name['GetHealth']._loaded_options = None
   _globals['_HEALTHSERVICE'].methods_by_name['GetHealth']._serialized_options = b'\222\265\030\002\020\001\202\323\344\223\002\014\022\n/v1/health'
-  _globals['_GETHEALTHREQUEST']._serialized_start=193
-  _globals['_GETHEALTHREQUEST']._serialized_end=211
-  _globals['_GETHEALTHRESPONSE']._serialized_start=214
-  _globals['_GETHEALTHRESPONSE']._serialized_end=515
-  _globals['_GETHEALTHRESPONSE_LEDGERINTEGRITYSUMENTRY']._serialized_start=458
-  _globals['_GETHEALTHRESPONSE_LEDGERINTEGRITYSUMENTRY']._serialized_end=515
-  _globals['_HEALTHSERVICE']._serialized_start=518
-  _globals['_HEALTHSERVICE']._serialized_end=655
+  _globals['_GETHEALTHREQUEST']._serialized_start=228
+  _globals['_GETHEALTHREQUEST']._serialized_end=246
+  _globals['_GETHEALTHRESPONSE']._serialized_start=249
+  _globals['_GETHEALTHRESPONSE']._serialized_end=656
+  _globals['_GETHEALTHRESPONSE_LEDGERINTEGRITYSUMENTRY']._serialized_start=599
+  _globals['_GETHEALTHRESPONSE_LEDGERINTEGRITYSUMENTRY']._serialized_end=656
+  _globals['_HEALTHSERVICE']._serialized_start=659
+  _globals['_HEALTHSERVICE']._serialized_end=796
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from specie.transaction.v1 import audit_pb2 as _audit_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -68,10 +69,14 @@ class GetHealthResponse(_message.Message):
     LEDGER_INTEGRITY_SUM_FIELD_NUMBER: _builtins.int
     SUM_TIME_FIELD_NUMBER: _builtins.int
     QUEUE_DEPTH_FIELD_NUMBER: _builtins.int
+    INTEGRITY_FIELD_NUMBER: _builtins.int
+    CHECK_TIME_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The version of the process that answers."""
     queue_depth: _builtins.int
     """How many commands wait in this process to be posted."""
+    integrity: _audit_pb2.IntegrityState.ValueType
+    """What the check that always runs has found; see AuditService.CheckIntegrity."""
     @_builtins.property
     def uptime(self) -> _duration_pb2.Duration:
         """How long it has been running."""
@@ -84,6 +89,10 @@ class GetHealthResponse(_message.Message):
     def sum_time(self) -> _timestamp_pb2.Timestamp:
         """When the sums were read: some seconds ago, however many ask."""
 
+    @_builtins.property
+    def check_time(self) -> _timestamp_pb2.Timestamp:
+        """When that check has last looked at what is new. Absent: never. Old: no back office is running."""
+
     def __init__(
         self,
         *,
@@ -92,10 +101,12 @@ class GetHealthResponse(_message.Message):
         ledger_integrity_sum: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         sum_time: _timestamp_pb2.Timestamp | None = ...,
         queue_depth: _builtins.int = ...,
+        integrity: _audit_pb2.IntegrityState.ValueType = ...,
+        check_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["sum_time", b"sum_time", "uptime", b"uptime"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["check_time", b"check_time", "sum_time", b"sum_time", "uptime", b"uptime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ledger_integrity_sum", b"ledger_integrity_sum", "queue_depth", b"queue_depth", "sum_time", b"sum_time", "uptime", b"uptime", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_time", b"check_time", "integrity", b"integrity", "ledger_integrity_sum", b"ledger_integrity_sum", "queue_depth", b"queue_depth", "sum_time", b"sum_time", "uptime", b"uptime", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -150,6 +150,7 @@ class Transaction(_message.Message):
     REVERSES_FIELD_NUMBER: _builtins.int
     EXECUTE_TIME_FIELD_NUMBER: _builtins.int
     DECIDE_TIME_FIELD_NUMBER: _builtins.int
+    PAYOUT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`transactions/{uuid}`. The uuid is derived from the principal and the request id, so that the same request always
     has the same name.
@@ -180,6 +181,8 @@ class Transaction(_message.Message):
     """The hold that it placed, captured, released or expired. Absent in all others."""
     reverses: _builtins.str
     """The transaction that it gives back, whole or in part. Absent unless it is a REVERSAL."""
+    payout: _builtins.str
+    """The payout, `payouts/{uuid}`, by which a WITHDRAWAL is paid to the outside. Absent without one, and where it FAILED."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """How much was asked for. Absent in a COMPOUND one and in its reversal. In a REVERSAL: what the destination of the
@@ -245,10 +248,11 @@ class Transaction(_message.Message):
         reverses: _builtins.str = ...,
         execute_time: _timestamp_pb2.Timestamp | None = ...,
         decide_time: _timestamp_pb2.Timestamp | None = ...,
+        payout: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "decide_time", b"decide_time", "error", b"error", "execute_time", b"execute_time", "fee", b"fee", "post_time", b"post_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "decide_time", b"decide_time", "description", b"description", "destination", b"destination", "error", b"error", "execute_time", b"execute_time", "external_reference", b"external_reference", "fee", b"fee", "fee_destination", b"fee_destination", "hold", b"hold", "kind", b"kind", "labels", b"labels", "name", b"name", "post_time", b"post_time", "postings", b"postings", "principal", b"principal", "request_id", b"request_id", "reverses", b"reverses", "source", b"source", "state", b"state", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "decide_time", b"decide_time", "description", b"description", "destination", b"destination", "error", b"error", "execute_time", b"execute_time", "external_reference", b"external_reference", "fee", b"fee", "fee_destination", b"fee_destination", "hold", b"hold", "kind", b"kind", "labels", b"labels", "name", b"name", "payout", b"payout", "post_time", b"post_time", "postings", b"postings", "principal", b"principal", "request_id", b"request_id", "reverses", b"reverses", "source", b"source", "state", b"state", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

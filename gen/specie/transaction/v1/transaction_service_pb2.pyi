@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
 from specie.transaction.v1 import fee_pb2 as _fee_pb2
+from specie.transaction.v1 import payout_pb2 as _payout_pb2
 from specie.transaction.v1 import transaction_pb2 as _transaction_pb2
 from specie.type.v1 import money_pb2 as _money_pb2
 import builtins as _builtins
@@ -427,6 +428,7 @@ class WithdrawRequest(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     FEE_FIELD_NUMBER: _builtins.int
+    PAYOUT_FIELD_NUMBER: _builtins.int
     wallet: _builtins.str
     """The wallet that pays."""
     provider: _builtins.str
@@ -449,6 +451,10 @@ class WithdrawRequest(_message.Message):
     def fee(self) -> _fee_pb2.Fee:
         """What the withdrawal costs. Absent: nothing."""
 
+    @_builtins.property
+    def payout(self) -> _payout_pb2.PayoutDestination:
+        """To whom the money is to be paid, by a payout provider. Absent: somebody else sees to that."""
+
     def __init__(
         self,
         *,
@@ -460,10 +466,11 @@ class WithdrawRequest(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         request_id: _builtins.str = ...,
         fee: _fee_pb2.Fee | None = ...,
+        payout: _payout_pb2.PayoutDestination | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "fee", b"fee"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "fee", b"fee", "payout", b"payout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "description", b"description", "external_reference", b"external_reference", "fee", b"fee", "labels", b"labels", "provider", b"provider", "request_id", b"request_id", "wallet", b"wallet"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "description", b"description", "external_reference", b"external_reference", "fee", b"fee", "labels", b"labels", "payout", b"payout", "provider", b"provider", "request_id", b"request_id", "wallet", b"wallet"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -202,7 +202,11 @@ class TransactionServiceServicer:
     def Withdraw(self, request, context):
         """Takes money out of a wallet to the outside world: to `system/cash-{currency}`, or to the wallet of a provider.
 
-        Reasons: as for Transfer, with NOT_A_PROVIDER after DESTINATION_NOT_FOUND.
+        With a `payout` the service also sees to it that it is paid: PayoutService tells where that stands. If its provider
+        refuses it for good, all of it comes back by a reversal, of the principal `system/payouts`. Nobody else can reverse it:
+        NOT_REVERSIBLE.
+
+        Reasons: UNKNOWN_PAYOUT_PROVIDER, then as for Transfer, with NOT_A_PROVIDER after DESTINATION_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -74,7 +74,11 @@ class TransactionServiceStub:
     Withdraw: _grpc.UnaryUnaryMultiCallable[_transaction_service_pb2.WithdrawRequest, _transaction_service_pb2.WithdrawResponse]
     """Takes money out of a wallet to the outside world: to `system/cash-{currency}`, or to the wallet of a provider.
 
-    Reasons: as for Transfer, with NOT_A_PROVIDER after DESTINATION_NOT_FOUND.
+    With a `payout` the service also sees to it that it is paid: PayoutService tells where that stands. If its provider
+    refuses it for good, all of it comes back by a reversal, of the principal `system/payouts`. Nobody else can reverse it:
+    NOT_REVERSIBLE.
+
+    Reasons: UNKNOWN_PAYOUT_PROVIDER, then as for Transfer, with NOT_A_PROVIDER after DESTINATION_NOT_FOUND.
     """
     BatchTransfer: _grpc.UnaryUnaryMultiCallable[_transaction_service_pb2.BatchTransferRequest, _transaction_service_pb2.BatchTransferResponse]
     """Up to 5,000 transfers in one call, each with a request id of its own and an outcome of its own, in their order. The
@@ -238,7 +242,11 @@ class TransactionServiceAsyncStub(TransactionServiceStub):
     Withdraw: _aio.UnaryUnaryMultiCallable[_transaction_service_pb2.WithdrawRequest, _transaction_service_pb2.WithdrawResponse]  # type: ignore[assignment]
     """Takes money out of a wallet to the outside world: to `system/cash-{currency}`, or to the wallet of a provider.
 
-    Reasons: as for Transfer, with NOT_A_PROVIDER after DESTINATION_NOT_FOUND.
+    With a `payout` the service also sees to it that it is paid: PayoutService tells where that stands. If its provider
+    refuses it for good, all of it comes back by a reversal, of the principal `system/payouts`. Nobody else can reverse it:
+    NOT_REVERSIBLE.
+
+    Reasons: UNKNOWN_PAYOUT_PROVIDER, then as for Transfer, with NOT_A_PROVIDER after DESTINATION_NOT_FOUND.
     """
     BatchTransfer: _aio.UnaryUnaryMultiCallable[_transaction_service_pb2.BatchTransferRequest, _transaction_service_pb2.BatchTransferResponse]  # type: ignore[assignment]
     """Up to 5,000 transfers in one call, each with a request id of its own and an outcome of its own, in their order. The
@@ -417,7 +425,11 @@ class TransactionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_transaction_service_pb2.WithdrawResponse, _abc.Awaitable[_transaction_service_pb2.WithdrawResponse]]:
         """Takes money out of a wallet to the outside world: to `system/cash-{currency}`, or to the wallet of a provider.
 
-        Reasons: as for Transfer, with NOT_A_PROVIDER after DESTINATION_NOT_FOUND.
+        With a `payout` the service also sees to it that it is paid: PayoutService tells where that stands. If its provider
+        refuses it for good, all of it comes back by a reversal, of the principal `system/payouts`. Nobody else can reverse it:
+        NOT_REVERSIBLE.
+
+        Reasons: UNKNOWN_PAYOUT_PROVIDER, then as for Transfer, with NOT_A_PROVIDER after DESTINATION_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

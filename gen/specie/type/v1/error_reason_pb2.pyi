@@ -199,6 +199,30 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """As many ASYNC transfers are pending as may. Nothing was done; RetryInfo tells when to send
     the same call again. Metadata: `max_pending`.
     """
+    ERROR_REASON_UNKNOWN_PAYOUT_PROVIDER: _ErrorReason.ValueType  # 60
+    """No payout provider of this name is set up. Metadata: `provider`."""
+    ERROR_REASON_PAYOUT_NOT_FOUND: _ErrorReason.ValueType  # 61
+    """There is no such payout. Metadata: `payout`."""
+    ERROR_REASON_PAYOUTS_UNDER_WAY: _ErrorReason.ValueType  # 62
+    """The wallet has payouts whose end is not known yet: their money may come back, so it cannot be closed. Metadata:
+    `wallet`, `payouts` (how many).
+    """
+    ERROR_REASON_NOT_SEALED: _ErrorReason.ValueType  # 63
+    """The transaction, or the block, is not sealed yet. Send the call again a second later. Metadata: `transaction` or
+    `block`.
+    """
+    ERROR_REASON_INVALID_WEBHOOK_URL: _ErrorReason.ValueType  # 64
+    """The webhook's URL is none that events may be sent to. Metadata: `url`, `problem`."""
+    ERROR_REASON_UNKNOWN_EVENT_TYPE: _ErrorReason.ValueType  # 65
+    """There is no such type of events. Metadata: `event_type`, `known` (all that there are)."""
+    ERROR_REASON_WEBHOOK_ENDPOINT_NOT_FOUND: _ErrorReason.ValueType  # 66
+    """There is no such webhook endpoint. Metadata: `endpoint`."""
+    ERROR_REASON_WEBHOOK_DELIVERY_NOT_FOUND: _ErrorReason.ValueType  # 67
+    """There is no such delivery. Metadata: `delivery`."""
+    ERROR_REASON_WEBHOOKS_OFF: _ErrorReason.ValueType  # 68
+    """The service has no key to keep the secrets of webhooks with: WEBHOOK_KEYS_FILE is not set."""
+    ERROR_REASON_TOO_MANY_WEBHOOK_ENDPOINTS: _ErrorReason.ValueType  # 69
+    """There are as many webhook endpoints as may be. Metadata: `max_endpoints`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. Every error is a google.rpc.Status whose details carry a google.rpc.ErrorInfo with
@@ -380,6 +404,30 @@ ERROR_REASON_TOO_MANY_PENDING: ErrorReason.ValueType  # 59
 """As many ASYNC transfers are pending as may. Nothing was done; RetryInfo tells when to send
 the same call again. Metadata: `max_pending`.
 """
+ERROR_REASON_UNKNOWN_PAYOUT_PROVIDER: ErrorReason.ValueType  # 60
+"""No payout provider of this name is set up. Metadata: `provider`."""
+ERROR_REASON_PAYOUT_NOT_FOUND: ErrorReason.ValueType  # 61
+"""There is no such payout. Metadata: `payout`."""
+ERROR_REASON_PAYOUTS_UNDER_WAY: ErrorReason.ValueType  # 62
+"""The wallet has payouts whose end is not known yet: their money may come back, so it cannot be closed. Metadata:
+`wallet`, `payouts` (how many).
+"""
+ERROR_REASON_NOT_SEALED: ErrorReason.ValueType  # 63
+"""The transaction, or the block, is not sealed yet. Send the call again a second later. Metadata: `transaction` or
+`block`.
+"""
+ERROR_REASON_INVALID_WEBHOOK_URL: ErrorReason.ValueType  # 64
+"""The webhook's URL is none that events may be sent to. Metadata: `url`, `problem`."""
+ERROR_REASON_UNKNOWN_EVENT_TYPE: ErrorReason.ValueType  # 65
+"""There is no such type of events. Metadata: `event_type`, `known` (all that there are)."""
+ERROR_REASON_WEBHOOK_ENDPOINT_NOT_FOUND: ErrorReason.ValueType  # 66
+"""There is no such webhook endpoint. Metadata: `endpoint`."""
+ERROR_REASON_WEBHOOK_DELIVERY_NOT_FOUND: ErrorReason.ValueType  # 67
+"""There is no such delivery. Metadata: `delivery`."""
+ERROR_REASON_WEBHOOKS_OFF: ErrorReason.ValueType  # 68
+"""The service has no key to keep the secrets of webhooks with: WEBHOOK_KEYS_FILE is not set."""
+ERROR_REASON_TOO_MANY_WEBHOOK_ENDPOINTS: ErrorReason.ValueType  # 69
+"""There are as many webhook endpoints as may be. Metadata: `max_endpoints`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 CODE_FIELD_NUMBER: _builtins.int

@@ -1,0 +1,1 @@
+"""The work that no caller waits for: sealing, the integrity check, payouts, webhooks."""

@@ -1,0 +1,33 @@
+"""The only wiring of the back office: settings in, a working process out.
+
+Any number of back offices may run at once: each piece of work sees to it that two of them do it once.
+"""
+
+import asyncio
+
+from service_kit.background import run_background
+from service_kit.database import Database
+from transaction_service.back_office import integrity, payouts, sealing, webhooks
+from transaction_service.back_office.settings import BackOfficeSettings
+
+
+async def serve(settings: BackOfficeSettings) -> None:
+    """Returns after a clean stop."""
+    database = Database(settings, "specie back office")
+    parts = [
+        part
+        for part in (
+            sealing.part(database, settings),
+            integrity.part(database, settings),
+            payouts.part(database, settings),
+            webhooks.part(database, settings),
+        )
+        if part is not None
+    ]
+
+    async def close() -> None:
+        for part in parts:
+            await part.close()
+        await asyncio.to_thread(database.close)
+
+    await run_background(database.ping, [part.run for part in parts], close, settings)
