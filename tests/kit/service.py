@@ -169,3 +169,17 @@ def transaction_service(database: Database, folder: Path, **settings: object) ->
         yield process
     finally:
         process.end()
+
+
+@contextmanager
+def back_office(database: Database, folder: Path, **settings: object) -> Iterator[ServiceProcess]:
+    """As transaction_service. Without settings it seals nothing, pays nothing out and sends nothing."""
+    log = folder / f"back-office-{uuid4().hex}.log"
+    module = "transaction_service.back_office"
+    own = {"DATABASE_DSN": database.transaction_dsn} | settings
+    process = ServiceProcess(module, "SPECIE_BACK_OFFICE_", database, log, **own)
+    try:
+        process.start()
+        yield process
+    finally:
+        process.end()
