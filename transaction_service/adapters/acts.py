@@ -22,8 +22,8 @@ OURSELVES: Final = Actor("system/back-office")
 def write_act(
     connection: Connection, subject: str, word: str, before: Mapping[str, str], after: Mapping[str, str], by: Actor
 ) -> None:
-    """`before`, `after`: by field; what did not change is left out. The caller has locked the subject's row, or has just
-    made it: so its acts are numbered without a gap. No secret may be among the values."""
+    """`before`, `after`: by field; what did not change is left out. The caller has locked the subject's row, or has
+    just made it: so its acts are numbered without a gap. No secret may be among the values."""
     changed = {field for field in {*before, *after} if before.get(field) != after.get(field)}
     last = select(func.coalesce(func.max(act.c.number), 0) + 1).where(act.c.subject == subject).scalar_subquery()
     connection.execute(
