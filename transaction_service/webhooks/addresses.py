@@ -1,0 +1,146 @@
+"""Where webhooks may go: not into the network of who sends them (server-side request forgery, docs/adr/0033).
+
+A URL is judged by its text when somebody asks for it, and every address that its host has is judged again at each
+connection: names can be given new addresses in between.
+"""
+
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Final
+from urllib.parse import urlsplit
+
+Address = IPv4Address | IPv6Address
+
+PRIVATE: Final = tuple(
+    ip_network(network)
+    for network in (
+        "10.0.0.0/8",  # RFC 1918
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",  # shared address space (RFC 6598), as some clouds use it inside
+        "127.0.0.0/8",
+        "::1/128",
+        "fc00::/7",  # unique local (RFC 4193)
+    )
+)
+"""What the setting for private networks allows."""
+
+NEVER: Final = tuple(
+    ip_network(network)
+    for network in (
+        "64:ff9b::/96",  # NAT64 (RFC 6052): an IPv4 address in disguise
+        "64:ff9b:1::/48",  # the same for local use (RFC 8215)
+        "2001::/23",  # protocol assignments; Teredo among them, the same disguise
+        "2002::/16",  # 6to4, as well
+        "3fff::/20",  # documentation (RFC 9637)
+        "192.88.99.0/24",  # relays of 6to4
+        "100.100.100.200/32",  # metadata of machines at Alibaba
+        "168.63.129.16/32",  # at Azure
+        "fd00:ec2::254/128",  # at AWS, over IPv6
+    )
+)
+"""Nobody's receiver, whatever the settings say: also what `is_global` takes for the Internet, and the places where
+machines in a cloud read their own credentials. The usual one of these, 169.254.169.254, is link-local."""
+
+GLOBAL_IPV6: Final = ip_network("2000::/3")
+"""All that has been given out (RFC 4291)."""
+
+NAMES_OF_PRIVATE: Final = frozenset({"localhost", "local", "internal", "arpa"})
+"""Last labels of names that only private networks know (RFC 6761, RFC 6762, RFC 8375, ICANN's `internal`)."""
+
+_CHARACTERS: Final = re.compile(r"[!-~]+")
+_LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+HOST_LENGTH_MAX: Final = 253
+PORT_MAX: Final = 65_535
+
+
+def is_allowed(address: str, private: bool) -> bool:
+    """Whether a connection may go to this address. `private`: also into private networks and to this machine."""
+    try:
+        return _may(ip_address(address), private=private)
+    except ValueError:
+        return False
+
+
+def is_private(address: str) -> bool:
+    """Whether it is of a private network or this machine: there, if it is allowed, http will do."""
+    try:
+        return _is_private(_plain(ip_address(address)))
+    except ValueError:
+        return False
+
+
+def problem_of(url: str, private: bool) -> str | None:
+    """Why no webhook may go to this URL, as a clause; None: nothing in its text speaks against it. Nothing is looked
+    up. Browsers, libraries and resolvers read odd forms differently, so these are refused and not interpreted."""
+    if _CHARACTERS.fullmatch(url) is None:
+        return "must be of visible ASCII characters; write a host of other letters as xn--..., a path with %"
+    if "\\" in url:
+        return "must have no backslash"
+    scheme = url.partition("://")[0].lower()
+    if scheme not in {"https", "http"}:
+        return "must begin with https://"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return f"must have a host, and a port from 1 to {PORT_MAX}, if any"
+    if "@" in parts.netloc:
+        return "must have no user and no password"
+    if "#" in url:
+        return "must have no fragment"
+    if not host:
+        return "must have a host"
+    if port == 0 or parts.netloc.endswith(":"):
+        return f"must have a port from 1 to {PORT_MAX}, if any"
+    return _problem_of_host(host, private, plain=scheme == "http", bracketed=parts.netloc.startswith("["))
+
+
+def _problem_of_host(host: str, private: bool, *, plain: bool, bracketed: bool) -> str | None:
+    labels = host.split(".")
+    if bracketed or _NUMBER.fullmatch(labels[-1] or labels[-2:][0]):
+        address = _canonical(host, bracketed=bracketed)
+        if address is None:
+            return "must have a name as its host, or an address as usually written: 192.0.2.1, [2001:db8::1]"
+        if not _may(address, private=private):
+            return f"must not go to {host}, an address that is not of the Internet"
+        inside = _is_private(_plain(address))
+    else:
+        if len(host) > HOST_LENGTH_MAX or not all(map(_LABEL.fullmatch, labels)):
+            return "must have a name of letters, digits and hyphens as its host, without a dot at its end"
+        inside = len(labels) == 1 or labels[-1] in NAMES_OF_PRIVATE
+        if inside and not private:
+            return f"must not go to {host}, a name that only private networks know"
+    if plain and not inside:
+        return "must begin with https://"
+    return None
+
+
+def _canonical(host: str, *, bracketed: bool) -> Address | None:
+    """None: it is none, or written in a way that some read as another: in octal, as one number, with a zone."""
+    try:
+        return IPv6Address(host) if bracketed and "%" not in host else IPv4Address(host)
+    except ValueError:
+        return None
+
+
+def _plain(address: Address) -> Address:
+    """An IPv4 address that is written as one of IPv6 (::ffff:a.b.c.d) is connected to as what it is."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def _may(address: Address, *, private: bool) -> bool:
+    plain = _plain(address)
+    if any(plain in network for network in NEVER):
+        return False
+    if _is_private(plain):
+        return private
+    if isinstance(plain, IPv6Address) and plain not in GLOBAL_IPV6:
+        return False
+    return plain.is_global and not plain.is_multicast and not plain.is_reserved
+
+
+def _is_private(address: Address) -> bool:
+    return any(address in network for network in PRIVATE)
