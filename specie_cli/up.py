@@ -19,7 +19,7 @@ from specie_cli.stack import ports
 from specie_cli.stack.directory import DataDirectory, write_ready_file
 from specie_cli.stack.failure import StackError
 from specie_cli.stack.issuer import TTL_SECONDS_MAX
-from specie_cli.stack.local import GatewayWish, LocalStack
+from specie_cli.stack.local import GatewayWish, LocalStack, OutsideWish
 from specie_cli.stack.origin import origin
 from specie_cli.stack.subject_limits import USUAL, Allowance, SubjectLimits, named_allowance
 
@@ -44,6 +44,8 @@ def up(
     transaction_port: OptionalPort = None,
     postgres_port: OptionalPort = None,
     admin_port: OptionalPort = None,
+    back_office_port: OptionalPort = None,
+    payout_simulator_port: OptionalPort = None,
     wallet_workers: Annotated[int, typer.Option(min=1, max=16, envvar="SPECIE_WALLET_WORKERS")] = 1,
     transaction_workers: Annotated[int, typer.Option(min=1, max=16, envvar="SPECIE_TRANSACTION_WORKERS")] = 1,
     calls_per_second: Annotated[
@@ -67,6 +69,14 @@ def up(
         bool,
         typer.Option("--tls", help="TLS for callers and between the parts, with certificates of its own authority"),
     ] = False,
+    payout_simulator: Annotated[
+        bool,
+        typer.Option("--payout-simulator", help="A bank to try payouts with, as the provider `simulator`"),
+    ] = False,
+    private_webhooks: Annotated[
+        bool,
+        typer.Option("--private-webhooks", help="Webhooks may go to private networks and to this machine"),
+    ] = False,
     ephemeral: Annotated[
         bool, typer.Option("--ephemeral", help="In a temporary directory, deleted at the end")
     ] = False,
@@ -74,17 +84,21 @@ def up(
         Path | None, typer.Option(help="Written as JSON once all is healthy, removed at the end")
     ] = None,
 ) -> None:
-    """Runs the whole of Specie on this machine until Ctrl-C: PostgreSQL, migrations, both services and the gateway.
+    """Runs the whole of Specie on this machine until Ctrl-C: PostgreSQL, migrations, both services, the back office and
+    the gateway.
 
-    Ports that are not given: with --port 8080, wallet 50051, transaction 50061, PostgreSQL 54320, Envoy's admin 9901.
-    With any other --port P: admin P+1, PostgreSQL P+2, wallet from P+10, transaction from P+30, or the next free.
+    Ports that are not given: with --port 8080, wallet 50051, transaction 50061, back office 50081, payout simulator
+    50091, PostgreSQL 54320, Envoy's admin 9901. With any other --port P: admin P+1, PostgreSQL P+2, back office P+3,
+    payout simulator P+4, wallet from P+10, transaction from P+30, or the next free.
 
-    Settings of the services (SPECIE_WALLET_*, SPECIE_TRANSACTION_*) are taken from the environment.
+    Settings (SPECIE_WALLET_*, SPECIE_TRANSACTION_*, SPECIE_BACK_OFFICE_*) are taken from the environment.
     """
     wish = ports.Wish(
         gateway=port,
         admin=admin_port,
         postgres=postgres_port,
+        back_office=back_office_port,
+        payout_simulator=payout_simulator_port,
         wallet=wallet_port,
         transaction=transaction_port,
         wallet_workers=wallet_workers,
@@ -100,7 +114,8 @@ def up(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     gateway = GatewayWish(calls_per_second, calls_per_second_per_client, per_subject, origins)
-    with in_the_foreground(None if ephemeral else data_dir, wish, gateway, console, tls=tls) as stack:
+    outside = OutsideWish(payout_simulator, private_webhooks)
+    with in_the_foreground(None if ephemeral else data_dir, wish, gateway, console, outside=outside, tls=tls) as stack:
         try:
             _show(stack)
             # Last, so that who waits for it finds everything printed.
@@ -114,7 +129,13 @@ def up(
 
 @contextmanager
 def in_the_foreground(
-    data_dir: Path | None, wish: ports.Wish, gateway: GatewayWish, console: Console, *, tls: bool = False
+    data_dir: Path | None,
+    wish: ports.Wish,
+    gateway: GatewayWish,
+    console: Console,
+    *,
+    outside: OutsideWish = OutsideWish(),  # noqa: B008 - it cannot be changed
+    tls: bool = False,
 ) -> Iterator[LocalStack]:
     """A stack that is running, and is stopped at the end. Signals end it early, and quietly; what fails ends the
     command with a message. `data_dir` None: in a temporary directory that is deleted at the end."""
@@ -127,7 +148,7 @@ def in_the_foreground(
     try:
         directory.open()
         tell = partial(console.print, markup=False, highlight=False)
-        stack = LocalStack(directory, ports.chosen(wish), gateway, dict(os.environ), tell, tls=tls)
+        stack = LocalStack(directory, ports.chosen(wish), gateway, dict(os.environ), tell, outside=outside, tls=tls)
         console.print(f"starting in {directory.path}", markup=False, highlight=False)
         try:
             stack.start()
@@ -164,8 +185,12 @@ def _show(stack: LocalStack) -> None:
     table.add_row("reference of the API", f"{where['gateway']}/docs")
     for name in ("wallet", "transaction"):
         table.add_row(f"{name} service (gRPC)", ", ".join(where[name]))  # type: ignore[arg-type]
+    table.add_row("back office (health)", str(where["back_office"]))
+    if "payout_simulator" in where:
+        table.add_row("payout simulator (gRPC)", str(where["payout_simulator"]))
     table.add_row("PostgreSQL", f"{ports.HOST}:{stack.ports.postgres}, database specie")
     table.add_row("Envoy's admin page", f"http://{ports.HOST}:{stack.ports.admin}")
+    table.add_row("public key of its audit chain", str(stack.keys.seal_public))
     if stack.authority:
         table.add_row("authority of its certificates", str(stack.authority.certificate))
     elsewhere = stack.database_files

@@ -22,6 +22,7 @@ from specie_cli.stack.issuer import AUDIENCE, ISSUER, TTL_SECONDS_MAX, Issuer
 from specie_cli.stack.part import Part
 from specie_cli.stack.ports import HOST, Ports
 from specie_cli.stack.postgres import Postgres
+from specie_cli.stack.record_keys import RecordKeys
 from specie_cli.stack.subject_limits import SubjectLimits
 from specie_cli.stack.tls import InnerTls, PublicTls
 
@@ -38,6 +39,11 @@ ENVOY_STOP_TIMEOUT_SECONDS = 5
 POLL_SECONDS = 0.05
 WATCH_SECONDS = 0.25
 LOG_LINES_SHOWN = 15
+WAYS_OUTSIDE = ("PAYOUT_PROVIDERS", "WEBHOOK_KEYS_FILE", "WEBHOOK_PRIVATE_NETWORKS")
+BACK_OFFICE = "back-office"
+SIMULATOR = "payout-simulator"
+SIMULATED_PROVIDER = "simulator"
+"""As which withdrawals name it."""
 CLUSTERS = ("wallet", "transaction", "streams")
 
 
@@ -51,6 +57,15 @@ class GatewayWish:
     cors_origins: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class OutsideWish:
+    """What may be chosen of the ways to the outside. `payout_simulator`: a reference bank runs beside the stack;
+    `private_webhooks`: webhooks may go to private networks and to this machine."""
+
+    payout_simulator: bool = False
+    private_webhooks: bool = False
+
+
 class LocalStack:
     def __init__(
         self,
@@ -60,6 +75,7 @@ class LocalStack:
         environment: Mapping[str, str],
         tell: Callable[[str], None],
         *,
+        outside: OutsideWish = OutsideWish(),
         tls: bool = False,
     ) -> None:
         """`environment`: what the services get besides what the stack decides. `tell`: hears what happens. `tls`: for
@@ -67,12 +83,14 @@ class LocalStack:
         self.ports = ports
         self._directory = directory
         self._gateway = gateway
+        self._outside = outside
         self._environment = environment
         self._tell = tell
         self._parts: list[Part] = []
         self._renew_at = 0.0
         self.issuer = Issuer(directory.path)
         self.authority = Authority(directory.path) if tls else None
+        self.keys = RecordKeys(directory.path)
         self.postgres = Postgres(
             directory.postgres, directory.secrets, ports.postgres, directory.log("postgresql"), (directory.parts_lock,)
         )
@@ -98,6 +116,8 @@ class LocalStack:
             "wallet": [f"{HOST}:{port}" for port in self.ports.wallet],
             "transaction": [f"{HOST}:{port}" for port in self.ports.transaction],
             "database": self.postgres.owner_dsn(),
+            "back_office": f"{HOST}:{self.ports.back_office}",
+            **({"payout_simulator": self._simulator} if self._outside.payout_simulator else {}),
             "data_dir": str(self.data_dir),
             **({"authority": str(self.authority.certificate)} if self.authority else {}),
         }
@@ -115,7 +135,10 @@ class LocalStack:
         self._renew_service_token()
         if self.authority:
             self.authority.make()
-        self._start_service("transaction", TRANSACTION_ROLE, self.ports.transaction, {})
+        self.keys.make()
+        if self._outside.payout_simulator:
+            self._start_simulator()
+        self._start_service("transaction", TRANSACTION_ROLE, self.ports.transaction, self._ways_outside())
         self._start_service(
             "wallet",
             WALLET_ROLE,
@@ -125,6 +148,7 @@ class LocalStack:
                 "SERVICE_TOKEN_FILE": str(self._directory.service_token),
             },
         )
+        self._start_back_office()
         self._start_envoy()
         self._wait_until_healthy()
 
@@ -144,7 +168,7 @@ class LocalStack:
         if envoy:
             self._drain(envoy)
         # The wallet service calls the transaction service, not the other way round. Streams end with the latter.
-        for name in ("wallet", "transaction"):
+        for name in ("wallet", "transaction", BACK_OFFICE, SIMULATOR):
             if (service := by_name.get(name)) and not service.stop(SERVICE_STOP_TIMEOUT_SECONDS):
                 self._tell(f"{name} did not stop in {SERVICE_STOP_TIMEOUT_SECONDS} s and was killed")
         if envoy:
@@ -179,36 +203,74 @@ class LocalStack:
             raise StackError(f"`python -m migrations {command}` failed:\n{(result.stdout + result.stderr).strip()}")
 
     def _start_service(self, name: str, role: str, ports: tuple[int, ...], own: Mapping[str, str]) -> None:
-        prefix = f"SPECIE_{name.upper()}_"
-        # Nobody waits for this stack to say goodbye: the gateway has gone by the time the services stop.
-        settings = {"SHUTDOWN_NOTICE_SECONDS": "0"}
-        settings |= {
-            key.removeprefix(prefix): value for key, value in self._environment.items() if key.startswith(prefix)
-        }
-        settings |= {
-            "DATABASE_DSN": self.postgres.dsn(role),
-            "HOST": HOST,
+        settings = {
+            # Nobody waits for this stack to say goodbye: the gateway has gone by the time the services stop.
+            "SHUTDOWN_NOTICE_SECONDS": "0",
+            **self._given(name),
             "PORT": str(ports[0]),
             "WORKERS": str(len(ports)),
             "AUTH_ISSUER": ISSUER,
             "AUTH_AUDIENCE": AUDIENCE,
             "AUTH_JWKS": str(self.issuer.key_set),
-            **self._service_tls(name),
             **own,
         }
-        # A service sees its own settings, not the other's password.
+        self._start_process(name, f"{name}_service", role, settings)
+
+    def _start_back_office(self) -> None:
+        settings = {
+            **self._given(BACK_OFFICE),
+            "PORT": str(self.ports.back_office),
+            "SEAL_KEY_FILE": str(self.keys.seal),
+            **self._ways_outside(),
+        }
+        self._start_process(BACK_OFFICE, "transaction_service.back_office", TRANSACTION_ROLE, settings)
+
+    def _ways_outside(self) -> dict[str, str]:
+        """What the transaction service and the back office must be told alike. What the environment says to the
+        transaction service holds for both."""
+        ways = {
+            "WEBHOOK_KEYS_FILE": str(self.keys.webhooks),
+            "WEBHOOK_PRIVATE_NETWORKS": str(self._outside.private_webhooks).lower(),
+        }
+        if self._outside.payout_simulator:
+            ways["PAYOUT_PROVIDERS"] = f"{SIMULATED_PROVIDER}={self._simulator}"
+        return ways | {name: value for name, value in self._given("transaction").items() if name in WAYS_OUTSIDE}
+
+    @property
+    def _simulator(self) -> str:
+        return f"{HOST}:{self.ports.payout_simulator}"
+
+    def _start_simulator(self) -> None:
+        """Its faults can be switched on while it runs, in a file of the data directory."""
+        folder = self.data_dir / SIMULATOR
+        folder.mkdir(mode=0o700, exist_ok=True)
+        faults = self.data_dir / "payout-faults.json"
+        if not faults.exists():
+            faults.write_text("{}\n")
+        command = [sys.executable, "-m", "payout_simulator", "--host", HOST, "--port", str(self.ports.payout_simulator)]
+        command += ["--data-dir", str(folder), "--faults", str(faults)]
+        if self.authority:
+            pair = self.authority.sign(SIMULATOR, [HOST])
+            command += ["--tls-certificate", str(pair.certificate), "--tls-key", str(pair.key)]
+            command += ["--tls-ca", str(self.authority.certificate)]
         environment = {key: value for key, value in self._environment.items() if not key.startswith("SPECIE_")}
-        environment |= {prefix + key: value for key, value in settings.items()}
-        self._parts.append(
-            Part(
-                name,
-                [sys.executable, "-m", f"{name}_service"],
-                self._directory.log(name),
-                env=environment,
-                cwd=ROOT,
-                inherit=(self._directory.parts_lock,),
-            )
-        )
+        self._add_part(SIMULATOR, command, environment)
+
+    def _given(self, name: str) -> dict[str, str]:
+        """What the environment says to this process, without the prefix."""
+        prefix = prefix_of(name)
+        return {key.removeprefix(prefix): value for key, value in self._environment.items() if key.startswith(prefix)}
+
+    def _start_process(self, name: str, module: str, role: str, own: Mapping[str, str]) -> None:
+        settings = {**own, "DATABASE_DSN": self.postgres.dsn(role), "HOST": HOST, **self._service_tls(name)}
+        # A process sees its own settings, not another's password.
+        environment = {key: value for key, value in self._environment.items() if not key.startswith("SPECIE_")}
+        environment |= {prefix_of(name) + key: value for key, value in settings.items()}
+        self._add_part(name, [sys.executable, "-m", module], environment)
+
+    def _add_part(self, name: str, command: list[str], environment: Mapping[str, str]) -> None:
+        log = self._directory.log(name)
+        self._parts.append(Part(name, command, log, env=environment, cwd=ROOT, inherit=(self._directory.parts_lock,)))
 
     def _service_tls(self, name: str) -> dict[str, str]:
         if self.authority is None:
@@ -261,6 +323,13 @@ class LocalStack:
             time.sleep(POLL_SECONDS)
 
     def _healthy(self) -> bool:
+        return self._gateway_healthy() and self._back_office_healthy()
+
+    def _back_office_healthy(self) -> bool:
+        probe = [sys.executable, "-m", "service_kit.probe", f"{HOST}:{self.ports.back_office}"]
+        return subprocess.run(probe, cwd=ROOT, capture_output=True, check=False).returncode == 0
+
+    def _gateway_healthy(self) -> bool:
         """Whether the gateway takes calls, and every worker behind it: of several, one is enough for the first."""
         trusted = ssl.create_default_context(cafile=self.authority.certificate) if self.authority else None
         try:
@@ -303,3 +372,8 @@ class LocalStack:
         with urllib.request.urlopen(url, timeout=2) as answer:
             lines = [line.partition(": ") for line in answer.read().decode().splitlines()]
         return dict.fromkeys(names, 0) | {name: int(value) for name, _, value in lines if value}
+
+
+def prefix_of(part: str) -> str:
+    """Of its settings in the environment."""
+    return f"SPECIE_{part.upper().replace('-', '_')}_"

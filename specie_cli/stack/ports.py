@@ -17,6 +17,8 @@ class Ports:
     postgres: int
     wallet: tuple[int, ...]
     transaction: tuple[int, ...]
+    back_office: int
+    payout_simulator: int
 
 
 @dataclass(frozen=True)
@@ -28,26 +30,38 @@ class Wish:
     postgres: int | None = None
     wallet: int | None = None
     transaction: int | None = None
+    back_office: int | None = None
+    payout_simulator: int | None = None
     wallet_workers: int = 1
     transaction_workers: int = 1
 
 
 # The first port of each part, and how far it is from the gateway's where the gateway's is not the default.
-WELL_KNOWN = {"admin": 9901, "postgres": 54320, "wallet": 50051, "transaction": 50061}
-DISTANCE = {"admin": 1, "postgres": 2, "wallet": 10, "transaction": 30}
+WELL_KNOWN = {
+    "admin": 9901,
+    "postgres": 54320,
+    "back-office": 50081,
+    "payout-simulator": 50091,
+    "wallet": 50051,
+    "transaction": 50061,
+}
+DISTANCE = {"admin": 1, "postgres": 2, "back-office": 3, "payout-simulator": 4, "wallet": 10, "transaction": 30}
 
 
 def chosen(wish: Wish) -> Ports:
     """The ports of a stack, all free just now.
 
     On the default port of the gateway the others have their well-known ones. On any other port they follow it: admin
-    PORT+1, PostgreSQL PORT+2, wallet from PORT+10, transaction from PORT+30; or the next that are free.
+    PORT+1, PostgreSQL PORT+2, back office PORT+3, payout simulator PORT+4, wallet from PORT+10, transaction from
+    PORT+30; or the next that are free.
     """
     taken = {wish.gateway}
     _demand(wish.gateway, "gateway", "--port")
     runs = {
         "admin": (wish.admin, 1),
         "postgres": (wish.postgres, 1),
+        "back-office": (wish.back_office, 1),
+        "payout-simulator": (wish.payout_simulator, 1),
         "wallet": (wish.wallet, wish.wallet_workers),
         "transaction": (wish.transaction, wish.transaction_workers),
     }
@@ -69,6 +83,8 @@ def chosen(wish: Wish) -> Ports:
         postgres=result["postgres"][0],
         wallet=result["wallet"],
         transaction=result["transaction"],
+        back_office=result["back-office"][0],
+        payout_simulator=result["payout-simulator"][0],
     )
 
 

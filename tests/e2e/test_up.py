@@ -26,6 +26,10 @@ from tests.kit.ports import free_port
 from tests.kit.stack import SPECIE, STOP_TIMEOUT_SECONDS, Stack, running_stack, specie
 
 
+NAMES = {"bin/postgres": "postgresql", "envoy.yaml": "envoy", "transaction_service.back_office": "back-office"}
+"""By what tells a part's process, where that is not the service's own name."""
+
+
 def parts(stack: Stack) -> dict[str, int]:
     """The pids of what the stack has started, by name."""
     listed = subprocess.run(
@@ -34,9 +38,10 @@ def parts(stack: Stack) -> dict[str, int]:
     found = {}
     for line in listed.stdout.splitlines():
         pid, arguments = line.split(maxsplit=1)
-        for name in ("wallet_service", "transaction_service", "bin/postgres", "envoy.yaml"):
+        for name in (*NAMES, "wallet_service", "transaction_service"):
             if name in arguments:
                 found[name] = int(pid)
+                break
     return found
 
 
@@ -67,7 +72,7 @@ def test_data_stays_and_secrets_do_not_show(data_dir: Path) -> None:
     assert "data, logs, passwords" in printed
     secrets = list((data_dir / "secrets").iterdir())
     passwords = {"postgres", "specie_owner", "specie_wallet", "specie_transaction"}
-    assert {f.name for f in secrets} == passwords | {"issuer.pem", "wallet.token"}
+    assert {f.name for f in secrets} == passwords | {"issuer.pem", "seal.key", "wallet.token", "webhooks.keys"}
     everything = printed + "".join(log.read_text() for log in (data_dir / "logs").iterdir())
     for file in secrets:
         assert file.stat().st_mode & 0o777 == 0o600
@@ -206,14 +211,13 @@ def test_settings_and_workers_reach_the_services() -> None:
             socket.create_connection((host, int(port)), timeout=10).close()
 
 
-@pytest.mark.parametrize("part", ["wallet_service", "transaction_service", "bin/postgres", "envoy.yaml"])
+@pytest.mark.parametrize("part", ["wallet_service", "transaction_service", *NAMES])
 def test_when_a_part_dies_all_stop_and_it_is_named(data_dir: Path, part: str) -> None:
     with running_stack(["--data-dir", str(data_dir)]) as stack:
         os.kill(parts(stack)[part], signal.SIGKILL)
         assert stack.process.wait(STOP_TIMEOUT_SECONDS) == 1
         printed = stack.output.read_text()
-    names = {"bin/postgres": "postgresql", "envoy.yaml": "envoy"}
-    assert f"error: {names.get(part, part.removesuffix('_service'))} was ended by signal 9" in printed
+    assert f"error: {NAMES.get(part, part.removesuffix('_service'))} was ended by signal 9" in printed
     wait_until_all_parts_are_gone(data_dir)
 
 
