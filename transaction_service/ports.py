@@ -85,7 +85,8 @@ class Accounts(Protocol):
         """Those that exist and are of this owner (empty: of anybody), in no particular order."""
 
     async def change(self, name: str, rule: Callable[[Account], Change]) -> Account | Failure | None:
-        """Applies the rule under the account's row lock and stores what it gives. None: there is no such account."""
+        """Applies the rule under the account's row lock and stores what it gives, unless that closes an account that
+        has payouts under way: PAYOUTS_UNDER_WAY. None: there is no such account."""
 
 
 @dataclass(frozen=True, slots=True)

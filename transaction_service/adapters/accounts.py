@@ -3,15 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from service_kit.database import Database
 from transaction_service.adapters import statements, tables
+from transaction_service.adapters.record_tables import payout
 from transaction_service.adapters.rows import to_account
-from transaction_service.domain.account import Account, Change
+from transaction_service.domain.account import Account, Change, closes, payouts_under_way
 from transaction_service.domain.failure import Failure
 from transaction_service.domain.identity import account_id
+from transaction_service.payouts.payout import UNDER_WAY
 
 _COLUMNS = [tables.account.c[name.strip()] for name in statements.ACCOUNT_COLUMNS.split(",")]
 
@@ -44,6 +46,8 @@ class SqlAccounts:
                 return None
             account = to_account(row)
             change = rule(account)
+            if closes(account, change) and (payouts := connection.execute(_under_way(name)).scalar_one()):
+                return payouts_under_way(account, payouts)
             if isinstance(change, Account):
                 connection.execute(update(tables.account).where(tables.account.c.id == account.id), _values(change))
                 return change
@@ -54,6 +58,11 @@ class SqlAccounts:
 
 def _one(name: str) -> Any:  # noqa: ANN401 - the type of this select is its twenty columns
     return select(*_COLUMNS).where(tables.account.c.id == account_id(name))
+
+
+def _under_way(name: str) -> Select[int]:
+    """How many payouts have no known end: under the account's lock no new one comes. Index: payout_open_wallet_idx."""
+    return select(func.count()).where(payout.c.wallet == name, payout.c.state.in_([state.value for state in UNDER_WAY]))
 
 
 def _values(account: Account) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
 
-from transaction_service.domain.account import Account, Change
+from transaction_service.domain.account import Account, Change, closes, payouts_under_way
 from transaction_service.domain.book import Book, Reversed
 from transaction_service.domain.failure import Failure
 from transaction_service.domain.hold import Hold
@@ -110,6 +110,15 @@ class MemoryAccounts:
             if account is None:
                 return None
             change = rule(account)
+            if closes(account, change) and (payouts := self._payouts_under_way(name)):
+                return payouts_under_way(account, payouts)
             if isinstance(change, Account):
                 self._memory.accounts[name] = account = change
             return change if isinstance(change, Failure) else copy(account)
+
+    def _payouts_under_way(self, name: str) -> int:
+        """Nobody pays here: what is not given back is under way."""
+        posted = [t.movement for t in self._memory.transactions.values() if t.state is TransactionState.POSTED]
+        given_back = {movement.reverses for movement in posted}
+        paid_out = [m for m in posted if m.terms.payout is not None and m.source == name]
+        return sum(movement.id not in given_back for movement in paid_out)

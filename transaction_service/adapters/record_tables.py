@@ -4,6 +4,7 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -115,12 +116,15 @@ payout = Table(
     Column("amount", BigInteger, nullable=False, comment="minor units"),
     Column("currency", Text, nullable=False),
     Column("attempts", Integer, nullable=False, comment="calls of the provider since it was new or retried"),
+    Column("failures", Integer, nullable=False, comment="tries in a row that told nothing"),
+    Column("taken", Boolean, nullable=False, comment="the provider has it under way"),
     Column("next_time", TIME, comment="when there is something to do; null: nothing is"),
     Column("claimed_until", TIME, comment="until then it is some worker's work"),
     Column("provider_reference", Text, nullable=False),
     Column("last_error", Text, nullable=False),
     Column("reversal", ID, comment="the transaction that gave the money back"),
     Column("reversal_attempts", Integer, nullable=False, comment="reversals that the ledger refused"),
+    Column("deaths", Integer, nullable=False, comment="how often it became DEAD"),
     Column("create_time", TIME, nullable=False),
     Column("update_time", TIME, nullable=False),
     CheckConstraint("amount > 0", name="amount"),

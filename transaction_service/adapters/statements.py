@@ -144,6 +144,17 @@ UPDATE transactions.hold SET state = new.state, captured = new.captured, release
 FROM unnest($1, $2, $3, $4) AS new(id, state, captured, released) WHERE hold.id = new.id
 """
 
+# The outbox: what is to be paid out, due at once, in the commit of its withdrawal.
+INSERT_PAYOUTS: Final = """
+PREPARE posting_payouts(uuid[], text[], text[], text[], text[], text[], bigint[], text[], timestamptz) AS
+INSERT INTO transactions.payout (id, state, wallet, provider, account, beneficiary, reference, amount, currency,
+    attempts, failures, taken, next_time, provider_reference, last_error, reversal_attempts, deaths, create_time,
+    update_time)
+SELECT id, 1, wallet, provider, account, beneficiary, reference, amount, currency, 0, 0, false, $9, '', '', 0, 0, $9, $9
+FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) AS new(id, wallet, provider, account, beneficiary, reference, amount,
+    currency)
+"""
+
 INSERT_ENTRIES: Final = """
 PREPARE posting_entries(uuid[], bigint[], uuid[], bigint[], bigint[], timestamptz) AS
 INSERT INTO transactions.entry (account_id, seq, transaction_id, amount, balance, post_time)
@@ -195,6 +206,7 @@ PREPARED: Final = (
     DELETE_LISTING,
     INSERT_HOLDS,
     UPDATE_HOLDS,
+    INSERT_PAYOUTS,
     INSERT_ENTRIES,
     UPDATE_ACCOUNTS,
     UPDATE_HELD_ACCOUNTS,
@@ -232,6 +244,7 @@ WRITE_LISTING: Final = _execute("list", 3)
 WRITE_UNLISTING: Final = _execute("unlist", 3)
 WRITE_HOLDS: Final = _execute("place", 13)
 WRITE_CHANGED_HOLDS: Final = _execute("change_holds", 4)
+WRITE_PAYOUTS: Final = _execute("payouts", 9)
 WRITE_ENTRIES: Final = _execute("entries", 6)
 WRITE_ACCOUNTS: Final = _execute("accounts", 4)
 WRITE_HELD_ACCOUNTS: Final = _execute("held_accounts", 5)

@@ -4,7 +4,7 @@ The arrays go over as array literals: the server parses them much faster than a 
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,15 @@ from transaction_service.domain.account import Account
 from transaction_service.domain.book import Book
 from transaction_service.domain.hold import Hold
 from transaction_service.domain.identity import account_id, label_id
-from transaction_service.domain.movement import Entry, Transaction, TransactionState, accounts_of, postings_of
+from transaction_service.domain.movement import (
+    Entry,
+    Movement,
+    Transaction,
+    TransactionState,
+    accounts_of,
+    postings_of,
+    received,
+)
 from transaction_service.domain.terms import PLAIN, written
 
 Write = tuple[str, list[Any]]
@@ -28,10 +36,7 @@ def writes(book: Book) -> Iterator[Write]:
         book.decided.values() if not settled else [t for t in book.decided.values() if t.movement.id not in book.known]
     )
     if new:
-        yield _transactions(new, now)
-        pended = [t for t in new if t.state is TransactionState.PENDING]
-        if pended:
-            yield statements.WRITE_PENDING, _pending(pended, now)
+        yield from _new(new, now)
     if settled:
         yield from _settle(settled, now)
     listed = [(key, t.movement.id) for t in book.decided.values() for key in _keys(t)]
@@ -43,6 +48,19 @@ def writes(book: Book) -> Iterator[Write]:
     if book.changed:
         yield from _accounts(list(book.changed.values()), now, held=bool(book.changed_holds))
     yield from _holds(book)
+
+
+def _new(new: Collection[Transaction], now: datetime) -> Iterator[Write]:
+    statement, values = _transactions(new, now)
+    yield statement, values
+    if statement is statements.WRITE_USUAL_TRANSACTIONS:
+        return
+    pended = [t for t in new if t.state is TransactionState.PENDING]
+    if pended:
+        yield statements.WRITE_PENDING, _pending(pended, now)
+    paid_out = [t for t in new if t.movement.terms.payout is not None and t.state is TransactionState.POSTED]
+    if paid_out:
+        yield statements.WRITE_PAYOUTS, _payouts([t.movement for t in paid_out], now)
 
 
 def _settle(settled: Sequence[Transaction], now: datetime) -> Iterator[Write]:
@@ -134,6 +152,22 @@ def _pending(pended: Sequence[Transaction], now: datetime) -> list[Any]:
     """A time that has passed is now: nobody gets before others by an old one."""
     due = [max(now, t.movement.terms.execute_time or now) for t in pended]
     return [array(t.movement.id for t in pended), _times(due)]
+
+
+def _payouts(withdrawals: Sequence[Movement], now: datetime) -> list[Any]:
+    """What the destination got is paid out of it."""
+    destinations = [w.terms.payout for w in withdrawals if w.terms.payout is not None]
+    return [
+        array(w.id for w in withdrawals),
+        _texts(w.source for w in withdrawals),
+        _texts(d.provider for d in destinations),
+        _texts(d.account for d in destinations),
+        _texts(d.beneficiary for d in destinations),
+        _texts(w.description for w in withdrawals),
+        _numbers(received(w) for w in withdrawals),
+        _texts(w.currency for w in withdrawals),
+        now,
+    ]
 
 
 def _entries(entries: Sequence[Entry], now: datetime) -> list[Any]:

@@ -167,6 +167,18 @@ def set_state(account: Account, state: AccountState, revision: int) -> Change:
     return replace(account, state=state, revision=revision)
 
 
+def closes(account: Account, change: Change) -> bool:
+    """Whether this change of the account closes it."""
+    return (
+        isinstance(change, Account) and change.state is AccountState.CLOSED and account.state is not AccountState.CLOSED
+    )
+
+
+def payouts_under_way(account: Account, payouts: int) -> Failure:
+    """Why it is not closed: the money of so many payouts out of it may come back."""
+    return Failure(Reason.PAYOUTS_UNDER_WAY, {"wallet": account.name, "payouts": str(payouts)})
+
+
 def set_limits(account: Account, limits: Limits, revision: int) -> Change:
     """Replaces all limits. A floor above what is available is refused."""
     if revision < account.revision:

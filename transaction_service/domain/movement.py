@@ -135,6 +135,12 @@ def postings_of(movement: Movement) -> Sequence[Posting]:
     )
 
 
+def received(movement: Movement) -> int:
+    """What its destination gets. 0 for a compound one."""
+    fee = movement.terms.fee
+    return movement.amount - (fee.amount if fee is not None and fee.included else 0)
+
+
 def _is_credit(posting: Posting) -> bool:
     return posting.amount > 0
 

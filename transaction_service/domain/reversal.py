@@ -6,6 +6,7 @@ from typing import Final
 from transaction_service.domain.book import Book, Reversed
 from transaction_service.domain.failure import Failure, Reason
 from transaction_service.domain.guards import net_of, not_its_own, obstacle
+from transaction_service.domain.identity import own_id
 from transaction_service.domain.movement import (
     WITHOUT_ENTRIES,
     Answer,
@@ -14,12 +15,16 @@ from transaction_service.domain.movement import (
     Transaction,
     TransactionKind,
     TransactionState,
+    movement,
     postings_of,
+    received,
 )
 from transaction_service.domain.terms import PLAIN, Posting, Terms
 
 PAIR: Final = 2
 """Postings from a source to a destination."""
+PAYOUTS_PRINCIPAL: Final = "system/payouts"
+"""Who gives back what a provider has refused to pay out. No caller can have this subject."""
 
 
 def reversal_terms(original: Movement) -> Terms:
@@ -31,6 +36,24 @@ def reversal_terms(original: Movement) -> Terms:
     return Terms(postings=tuple(Posting(name, -amount, currency) for name, amount, currency in postings))
 
 
+def payout_reversal(original: Movement, number: int) -> Movement:
+    """Gives a withdrawal with a payout back, all of it. Whoever asks for it, for one number it is one and the same
+    command; the next number is a new attempt."""
+    return movement(
+        TransactionKind.REVERSAL,
+        original.destination,
+        original.source,
+        0,
+        original.currency,
+        terms=reversal_terms(original),
+        reverses=original.id,
+        principal=PAYOUTS_PRINCIPAL,
+        request_id=f"reverse payouts/{original.id} {number}",
+        description="the payout was refused",
+        own=own_id("payout-reversal", PAYOUTS_PRINCIPAL, f"{original.id} {number}"),
+    )
+
+
 def reverse(book: Book, movement: Movement, bound_to: str) -> Answer:
     """The amount, if it is 0, becomes all that is left. Limits do not bind: it is not the payer's own doing.
     `bound_to`: as for `guards.obstacle`."""
@@ -38,7 +61,8 @@ def reverse(book: Book, movement: Movement, bound_to: str) -> Answer:
     if original is None:
         return Refused(Failure(Reason.TRANSACTION_NOT_FOUND, {"transaction": f"transactions/{movement.reverses}"}))
     before = book.reversed.get(movement.reverses, Reversed())
-    left = _received(original) - before.amount
+    # 0 for a compound one, which can go back only once.
+    left = received(original.movement) - before.amount
     given = _given(original, movement, left, before.amount)
     # Who may not give it back is not told what was given back already, so this is asked also where nothing is left.
     failure = not_its_own(book, given._replace(amount=given.amount or 1), bound_to) or _irreversible(original, movement)
@@ -74,6 +98,10 @@ def _irreversible(original: Transaction, movement: Movement) -> Failure | None:
     kind, state = original.movement.kind, original.state
     if kind is TransactionKind.REVERSAL or kind in WITHOUT_ENTRIES:
         return Failure(Reason.NOT_REVERSIBLE, {**_of(movement), "kind": kind.name})
+    if original.movement.terms.payout is not None and movement.principal != PAYOUTS_PRINCIPAL:
+        # It may have been paid: to give it back as well would be to pay twice.
+        told = {"kind": kind.name, "payout": f"payouts/{movement.reverses}"}
+        return Failure(Reason.NOT_REVERSIBLE, {**_of(movement), **told})
     if state is not TransactionState.POSTED:
         return Failure(Reason.TRANSACTION_NOT_POSTED, {**_of(movement), "state": state.name})
     if movement.amount and kind is TransactionKind.COMPOUND:
@@ -82,13 +110,6 @@ def _irreversible(original: Transaction, movement: Movement) -> Failure | None:
         told = {"wallet": original.movement.destination, "wallet_currency": original.movement.currency}
         return Failure(Reason.CURRENCY_MISMATCH, {**told, "currency": movement.currency})
     return None
-
-
-def _received(original: Transaction) -> int:
-    """What its destination got. 0 for a compound one, which can go back only once."""
-    movement = original.movement
-    fee = movement.terms.fee
-    return movement.amount - (fee.amount if fee is not None and fee.included else 0)
 
 
 def _without_parts(back: Sequence[Posting], gone_back: int) -> tuple[Posting, ...]:

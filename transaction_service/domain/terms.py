@@ -31,11 +31,19 @@ class Fee(NamedTuple):
     basis_points: int = 0
 
 
+class PayoutDestination(NamedTuple):
+    """Where money that leaves is to be paid to. `account` is in the provider's terms; `beneficiary` may be empty."""
+
+    provider: str
+    account: str
+    beneficiary: str
+
+
 class Terms(NamedTuple):
     """All of it is optional. `deferred`: stored now, posted at `execute_time` or, without one, as soon as can be.
 
     `expected_version` and `minimum_after` are of the source: its version before, what it has available afterwards.
-    `final`: a capture that frees the rest.
+    `final`: a capture that frees the rest. `payout`: of a withdrawal.
     """
 
     fee: Fee | None = None
@@ -47,6 +55,7 @@ class Terms(NamedTuple):
     expire_time: datetime | None = None
     ttl_microseconds: int | None = None
     final: bool = False
+    payout: PayoutDestination | None = None
 
 
 PLAIN: Final = Terms()
@@ -76,6 +85,8 @@ def written(terms: Terms) -> dict[str, Any]:
     for name in ("deferred", "final"):
         if getattr(terms, name):
             facts[name] = True
+    if terms.payout is not None:
+        facts["payout"] = list(terms.payout)
     return facts
 
 
@@ -94,4 +105,6 @@ def read(facts: Mapping[str, Any] | None) -> Terms:
     for name in ("execute_time", "expire_time"):
         if name in values:
             values[name] = datetime.fromisoformat(values[name])
+    if "payout" in values:
+        values["payout"] = PayoutDestination(*values["payout"])
     return Terms(**values)

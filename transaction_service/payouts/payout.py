@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from typing import Final
 
 
 class PayoutState(IntEnum):
@@ -15,7 +16,7 @@ class PayoutState(IntEnum):
     DEAD = 5
 
 
-UNDER_WAY = frozenset({PayoutState.PENDING, PayoutState.REFUSED, PayoutState.DEAD})
+UNDER_WAY: Final = (PayoutState.PENDING, PayoutState.REFUSED, PayoutState.DEAD)
 """Its end is not known: the money may come back."""
 
 

@@ -110,7 +110,7 @@ class LedgerBusy(Exception):  # noqa: N818 - as above
 
 
 class Payouts(Protocol):
-    """The payouts for who asks about them. `bound_to`: the owner out of whose wallets he sees them; empty: everybody's."""
+    """The payouts for who asks about them. `bound_to`: the owner whose wallets' payouts he sees; empty: everybody's."""
 
     async def payout(self, payout_id: str, bound_to: str = "") -> Payout | None:
         """None: there is none, for him."""

@@ -13,13 +13,14 @@ from specie.transaction.v1 import (
     TransferRequest,
     WithdrawRequest,
 )
+from specie.transaction.v1 import PayoutDestination as PayoutDestinationMessage
 
 from service_kit.call import Call
 from service_kit.status import invalid
 from transaction_service.domain.account import INT64_MAX, INT64_MIN, cash, fees
 from transaction_service.domain.movement import Movement, TransactionKind, movement
 from transaction_service.domain.reversal import reversal_terms
-from transaction_service.domain.terms import PLAIN, Fee, Posting, Terms, fee_of
+from transaction_service.domain.terms import PLAIN, Fee, PayoutDestination, Posting, Terms, fee_of
 from transaction_service.rpc.convert import to_time
 from transaction_service.rpc.errors import check_currency
 
@@ -60,6 +61,7 @@ def withdrawal(request: WithdrawRequest, call: Call) -> Movement:
     amount = request.amount
     check_currency(amount.currency_code)
     fee = _fee(request, request.wallet) if request.HasField("fee") else None
+    payout = _payout(request.payout) if request.HasField("payout") else None
     return movement(
         TransactionKind.WITHDRAWAL,
         request.wallet,
@@ -67,7 +69,7 @@ def withdrawal(request: WithdrawRequest, call: Call) -> Movement:
         amount.minor_units,
         amount.currency_code,
         provider=request.provider,
-        terms=Terms(fee=fee) if fee is not None else PLAIN,
+        terms=PLAIN if fee is None and payout is None else Terms(fee=fee, payout=payout),
         **said(request, call),
     )
 
@@ -143,6 +145,10 @@ def _fee(request: TransferRequest | WithdrawRequest, source: str) -> Fee | None:
     if not included and amount + charged > INT64_MAX:
         raise invalid(f"fee.{price}", "fee.range", f"comes to {charged}, with the amount above 2^63 - 1")
     return Fee(charged, destination, included, asked.basis_points) if charged else None
+
+
+def _payout(asked: PayoutDestinationMessage) -> PayoutDestination:
+    return PayoutDestination(asked.provider, asked.account, asked.beneficiary)
 
 
 def _check_sums(postings: Sequence[Posting]) -> None:

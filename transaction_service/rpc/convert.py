@@ -10,7 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from specie.transaction.v1 import Account as AccountMessage
 from specie.transaction.v1 import Entry as EntryMessage
 from specie.transaction.v1 import Hold as HoldMessage
-from specie.transaction.v1 import ReportClosing, ReportOpening
+from specie.transaction.v1 import Payout as PayoutMessage
+from specie.transaction.v1 import PayoutDestination, ReportClosing, ReportOpening
 from specie.transaction.v1 import Transaction as TransactionMessage
 from specie.type.v1 import Balance, Money
 from specie.type.v1 import Limits as LimitsMessage
@@ -21,6 +22,7 @@ from transaction_service.domain.hold import Hold
 from transaction_service.domain.identity import account_id
 from transaction_service.domain.movement import Movement, Transaction, TransactionState, postings_of
 from transaction_service.domain.terms import PLAIN
+from transaction_service.payouts.payout import Payout, PayoutState
 from transaction_service.ports import Line, PastBalance, Period
 from transaction_service.rpc.errors import check_currency, to_refusal
 
@@ -95,6 +97,8 @@ def _add_terms(transaction: Transaction, message: TransactionMessage) -> None:
             message.postings.add(account=account, amount=Money(currency_code=currency, minor_units=amount))
     if terms.deferred:
         message.execute_time.CopyFrom(_timestamp(terms.execute_time or transaction.create_time))
+    if terms.payout is not None and transaction.state is TransactionState.POSTED:
+        message.payout = payout_name(transaction.movement.id)
 
 
 def entry_message(line: Line, account: Account) -> EntryMessage:
@@ -159,6 +163,29 @@ def hold_message(hold: Hold) -> HoldMessage:
         description=hold.description,
         external_reference=hold.external_reference,
         labels=hold.labels,
+    )
+
+
+def payout_name(payout_id: str) -> str:
+    return f"payouts/{payout_id}"
+
+
+def payout_message(payout: Payout) -> PayoutMessage:
+    to_pay = payout.next_time if payout.state is PayoutState.PENDING else None
+    return PayoutMessage(
+        name=payout_name(payout.id),
+        transaction=transaction_name(payout.id),
+        wallet=payout.wallet,
+        destination=PayoutDestination(provider=payout.provider, account=payout.account, beneficiary=payout.beneficiary),
+        amount=Money(currency_code=payout.currency, minor_units=payout.amount),
+        state=_number(payout.state),
+        attempt_count=payout.attempts,
+        next_attempt_time=_timestamp(to_pay) if to_pay is not None else None,
+        provider_reference=payout.provider_reference,
+        last_error=payout.last_error,
+        reversal=transaction_name(payout.reversal) if payout.reversal is not None else "",
+        create_time=_timestamp(payout.create_time),
+        update_time=_timestamp(payout.update_time),
     )
 
 

@@ -45,13 +45,18 @@ MESSAGES: Final[Mapping[Reason, str]] = {
     Reason.STALE_REVISION: "{account} is at revision {revision} already",
     Reason.WALLET_STATE: "{wallet} is {state}, which does not allow this",
     Reason.WALLET_NOT_EMPTY: "{wallet} has a balance of {posted} and holds of {held}; both must be 0 to close it",
+    Reason.PAYOUTS_UNDER_WAY: "{wallet} has {payouts} payouts whose money may come back; close it when they have ended",
     Reason.FLOOR_ABOVE_BALANCE: "{wallet} has {available} available, below what a credit line of {credit} allows",
 }
+
+PAID_OUT: Final = "{reverses} is paid out by {payout}, and given back by that alone, if it is refused"
+"""NOT_REVERSIBLE, for another cause than the kind."""
 
 
 def to_refusal(failure: Failure, extra: Mapping[str, str] | None = None) -> Refusal:
     """The failure as an error. `extra` metadata is not part of the message."""
-    message = MESSAGES[failure.reason].format_map(failure.metadata)
+    is_paid_out = failure.reason is Reason.NOT_REVERSIBLE and "payout" in failure.metadata
+    message = (PAID_OUT if is_paid_out else MESSAGES[failure.reason]).format_map(failure.metadata)
     return Refusal(failure.reason.value, message, {**failure.metadata, **(extra or {})})
 
 

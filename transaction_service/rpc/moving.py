@@ -1,5 +1,6 @@
 """The calls that move money at once: thin over the poster. A batch has a file of its own."""
 
+from collections.abc import Collection
 from typing import Any
 
 from specie.transaction.v1 import (
@@ -22,7 +23,7 @@ from specie.transaction.v1 import (
 from service_kit.call import current_call
 from service_kit.status import Refusal
 from transaction_service.domain.failure import Reason
-from transaction_service.domain.movement import Manner, Outcome, TransactionState, Work
+from transaction_service.domain.movement import Manner, Movement, Outcome, TransactionState, Work
 from transaction_service.ports import LedgerReader
 from transaction_service.posting.pending import Pending
 from transaction_service.rpc import commands
@@ -39,6 +40,7 @@ class Moving:
     _poster: Poster
     _reader: LedgerReader
     _pending: Pending
+    _payout_providers: Collection[str]
 
     async def Transfer(self, request: TransferRequest, context: Any) -> TransferResponse:
         command = commands.transfer(request, current_call())
@@ -55,8 +57,20 @@ class Moving:
         return DepositResponse(transaction=transaction_message(transaction), replayed=replayed)
 
     async def Withdraw(self, request: WithdrawRequest, context: Any) -> WithdrawResponse:
-        transaction, replayed, _ = await self._poster.one(commands.withdrawal(request, current_call()))
+        command = commands.withdrawal(request, current_call())
+        await self._check_provider(command)
+        transaction, replayed, _ = await self._poster.one(command)
         return WithdrawResponse(transaction=transaction_message(transaction), replayed=replayed)
+
+    async def _check_provider(self, command: Movement) -> None:
+        """Raises Refusal UNKNOWN_PAYOUT_PROVIDER. What was stored is answered as stored, also when its provider has
+        gone since."""
+        payout = command.terms.payout
+        if payout is None or payout.provider in self._payout_providers:
+            return
+        if command.id not in await self._reader.known([command.id]):
+            text = f"there is no payout provider {payout.provider}"
+            raise Refusal("UNKNOWN_PAYOUT_PROVIDER", text, {"provider": payout.provider})
 
     async def BatchTransfer(self, request: BatchTransferRequest, context: Any) -> BatchTransferResponse:
         if request.atomic:

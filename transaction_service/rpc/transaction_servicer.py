@@ -1,5 +1,7 @@
 """TransactionService, whole: each group of its calls is a class of its own."""
 
+from collections.abc import Collection
+
 from specie.transaction.v1 import TransactionServiceServicer
 
 from transaction_service.ports import Accounts, HoldReader, LedgerReader
@@ -26,6 +28,7 @@ class TransactionServicer(Moving, Holds, Reading, Watching, Reporting, Transacti
         accounts: Accounts,
         tail: Tail,
         reports: Reports,
+        payout_providers: Collection[str] = (),
     ) -> None:
         self._poster = poster
         self._pending = pending
@@ -34,3 +37,4 @@ class TransactionServicer(Moving, Holds, Reading, Watching, Reporting, Transacti
         self._accounts = accounts
         self._tail = tail
         self._reports = reports
+        self._payout_providers = payout_providers

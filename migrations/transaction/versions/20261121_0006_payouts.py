@@ -12,8 +12,8 @@ SCHEMA = "transactions"
 ROLE = "specie_transaction"
 TIME = sa.DateTime(timezone=True)
 CHANGING = (
-    "state, attempts, next_time, claimed_until, provider_reference, last_error, reversal, reversal_attempts, "
-    "update_time"
+    "state, attempts, failures, taken, next_time, claimed_until, provider_reference, last_error, reversal, "
+    "reversal_attempts, deaths, update_time"
 )
 
 
@@ -30,12 +30,15 @@ def upgrade() -> None:
         sa.Column("amount", sa.BigInteger, nullable=False, comment="minor units"),
         sa.Column("currency", sa.Text, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False, comment="calls of the provider since it was new or retried"),
+        sa.Column("failures", sa.Integer, nullable=False, comment="tries in a row that told nothing"),
+        sa.Column("taken", sa.Boolean, nullable=False, comment="the provider has it under way"),
         sa.Column("next_time", TIME, comment="when there is something to do; null: nothing is"),
         sa.Column("claimed_until", TIME, comment="until then it is some worker's work"),
         sa.Column("provider_reference", sa.Text, nullable=False),
         sa.Column("last_error", sa.Text, nullable=False),
         sa.Column("reversal", sa.Uuid(as_uuid=False), comment="the transaction that gave the money back"),
         sa.Column("reversal_attempts", sa.Integer, nullable=False, comment="reversals that the ledger refused"),
+        sa.Column("deaths", sa.Integer, nullable=False, comment="how often it became DEAD"),
         sa.Column("create_time", TIME, nullable=False),
         sa.Column("update_time", TIME, nullable=False),
         sa.PrimaryKeyConstraint("id", name="payout_pkey"),
