@@ -27,7 +27,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#specie/transaction/v1/webhook.proto\x12\x15specie.transaction.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xff\x03\n\x0fWebhookEndpoint\x12g\n\x04name\x18\x01 \x01(\tBY\xbaHVrT2R^(webhookEndpoints/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})?$\x12\x1b\n\x03url\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\xd0\x0f\x12\x1f\n\x0b\x65vent_types\x18\x03 \x03(\tB\n\xbaH\x07\x92\x01\x04\x10 \x18\x01\x12\x33\n\x06wallet\x18\x04 \x01(\tB#\xbaH r\x1e\x32\x1c^(wallets/[a-z0-9-]{1,63})?$\x12\x32\n\x0b\x64\x65scription\x18\x05 \x01(\tB\x1d\xbaH\x1ar\x18\x18\xc8\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12:\n\x05state\x18\x06 \x01(\x0e\x32+.specie.transaction.v1.WebhookEndpointState\x12\x17\n\x0f\x64isabled_reason\x18\x07 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x08 \x01(\t\x12\x15\n\rwaiting_count\x18\t \x01(\x05\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8e\x03\n\x0fWebhookDelivery\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\r \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x12\n\nevent_type\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12:\n\x05state\x18\x05 \x01(\x0e\x32+.specie.transaction.v1.WebhookDeliveryState\x12\x15\n\rattempt_count\x18\x06 \x01(\x05\x12\x35\n\x11next_attempt_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0blast_status\x18\x08 \x01(\x05\x12\x12\n\nlast_error\x18\t \x01(\t\x12\x0e\n\x06\x63ursor\x18\n \x01(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x64\x65liver_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x87\x01\n\x14WebhookEndpointState\x12&\n\"WEBHOOK_ENDPOINT_STATE_UNSPECIFIED\x10\x00\x12\"\n\x1eWEBHOOK_ENDPOINT_STATE_ENABLED\x10\x01\x12#\n\x1fWEBHOOK_ENDPOINT_STATE_DISABLED\x10\x02*\x88\x01\n\x14WebhookDeliveryState\x12&\n\"WEBHOOK_DELIVERY_STATE_UNSPECIFIED\x10\x00\x12\"\n\x1eWEBHOOK_DELIVERY_STATE_PENDING\x10\x01\x12$\n WEBHOOK_DELIVERY_STATE_DELIVERED\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#specie/transaction/v1/webhook.proto\x12\x15specie.transaction.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x04\n\x0fWebhookEndpoint\x12k\n\x04name\x18\x01 \x01(\tB]\xe2\x41\x01\x03\xbaHVrT2R^(webhookEndpoints/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})?$\x12\x15\n\x03url\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x1f\n\x0b\x65vent_types\x18\x03 \x03(\tB\n\xbaH\x07\x92\x01\x04\x10 \x18\x01\x12\x33\n\x06wallet\x18\x04 \x01(\tB#\xbaH r\x1e\x32\x1c^(wallets/[a-z0-9-]{1,63})?$\x12\x32\n\x0b\x64\x65scription\x18\x05 \x01(\tB\x1d\xbaH\x1ar\x18\x18\xc8\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12@\n\x05state\x18\x06 \x01(\x0e\x32+.specie.transaction.v1.WebhookEndpointStateB\x04\xe2\x41\x01\x03\x12\x1d\n\x0f\x64isabled_reason\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x63ursor\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1b\n\rwaiting_count\x18\t \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"\x8e\x03\n\x0fWebhookDelivery\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\r \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x12\n\nevent_type\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12:\n\x05state\x18\x05 \x01(\x0e\x32+.specie.transaction.v1.WebhookDeliveryState\x12\x15\n\rattempt_count\x18\x06 \x01(\x05\x12\x35\n\x11next_attempt_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0blast_status\x18\x08 \x01(\x05\x12\x12\n\nlast_error\x18\t \x01(\t\x12\x0e\n\x06\x63ursor\x18\n \x01(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x64\x65liver_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x87\x01\n\x14WebhookEndpointState\x12&\n\"WEBHOOK_ENDPOINT_STATE_UNSPECIFIED\x10\x00\x12\"\n\x1eWEBHOOK_ENDPOINT_STATE_ENABLED\x10\x01\x12#\n\x1fWEBHOOK_ENDPOINT_STATE_DISABLED\x10\x02*\x88\x01\n\x14WebhookDeliveryState\x12&\n\"WEBHOOK_DELIVERY_STATE_UNSPECIFIED\x10\x00\x12\"\n\x1eWEBHOOK_DELIVERY_STATE_PENDING\x10\x01\x12$\n WEBHOOK_DELIVERY_STATE_DELIVERED\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,21 +35,33 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'specie.transaction.v1.webho
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_WEBHOOKENDPOINT'].fields_by_name['name']._loaded_options = None
-  _globals['_WEBHOOKENDPOINT'].fields_by_name['name']._serialized_options = b'\272HVrT2R^(webhookEndpoints/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})?$'
+  _globals['_WEBHOOKENDPOINT'].fields_by_name['name']._serialized_options = b'\342A\001\003\272HVrT2R^(webhookEndpoints/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})?$'
   _globals['_WEBHOOKENDPOINT'].fields_by_name['url']._loaded_options = None
-  _globals['_WEBHOOKENDPOINT'].fields_by_name['url']._serialized_options = b'\342A\001\002\272H\007r\005\020\001\030\320\017'
+  _globals['_WEBHOOKENDPOINT'].fields_by_name['url']._serialized_options = b'\272H\005r\003\030\320\017'
   _globals['_WEBHOOKENDPOINT'].fields_by_name['event_types']._loaded_options = None
   _globals['_WEBHOOKENDPOINT'].fields_by_name['event_types']._serialized_options = b'\272H\007\222\001\004\020 \030\001'
   _globals['_WEBHOOKENDPOINT'].fields_by_name['wallet']._loaded_options = None
   _globals['_WEBHOOKENDPOINT'].fields_by_name['wallet']._serialized_options = b'\272H r\0362\034^(wallets/[a-z0-9-]{1,63})?$'
   _globals['_WEBHOOKENDPOINT'].fields_by_name['description']._loaded_options = None
   _globals['_WEBHOOKENDPOINT'].fields_by_name['description']._serialized_options = b'\272H\032r\030\030\310\0012\023^[^\\x00-\\x1f\\x7f]*$'
-  _globals['_WEBHOOKENDPOINTSTATE']._serialized_start=1073
-  _globals['_WEBHOOKENDPOINTSTATE']._serialized_end=1208
-  _globals['_WEBHOOKDELIVERYSTATE']._serialized_start=1211
-  _globals['_WEBHOOKDELIVERYSTATE']._serialized_end=1347
+  _globals['_WEBHOOKENDPOINT'].fields_by_name['state']._loaded_options = None
+  _globals['_WEBHOOKENDPOINT'].fields_by_name['state']._serialized_options = b'\342A\001\003'
+  _globals['_WEBHOOKENDPOINT'].fields_by_name['disabled_reason']._loaded_options = None
+  _globals['_WEBHOOKENDPOINT'].fields_by_name['disabled_reason']._serialized_options = b'\342A\001\003'
+  _globals['_WEBHOOKENDPOINT'].fields_by_name['cursor']._loaded_options = None
+  _globals['_WEBHOOKENDPOINT'].fields_by_name['cursor']._serialized_options = b'\342A\001\003'
+  _globals['_WEBHOOKENDPOINT'].fields_by_name['waiting_count']._loaded_options = None
+  _globals['_WEBHOOKENDPOINT'].fields_by_name['waiting_count']._serialized_options = b'\342A\001\003'
+  _globals['_WEBHOOKENDPOINT'].fields_by_name['create_time']._loaded_options = None
+  _globals['_WEBHOOKENDPOINT'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
+  _globals['_WEBHOOKENDPOINT'].fields_by_name['update_time']._loaded_options = None
+  _globals['_WEBHOOKENDPOINT'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
+  _globals['_WEBHOOKENDPOINTSTATE']._serialized_start=1107
+  _globals['_WEBHOOKENDPOINTSTATE']._serialized_end=1242
+  _globals['_WEBHOOKDELIVERYSTATE']._serialized_start=1245
+  _globals['_WEBHOOKDELIVERYSTATE']._serialized_end=1381
   _globals['_WEBHOOKENDPOINT']._serialized_start=158
-  _globals['_WEBHOOKENDPOINT']._serialized_end=669
-  _globals['_WEBHOOKDELIVERY']._serialized_start=672
-  _globals['_WEBHOOKDELIVERY']._serialized_end=1070
+  _globals['_WEBHOOKENDPOINT']._serialized_end=703
+  _globals['_WEBHOOKDELIVERY']._serialized_start=706
+  _globals['_WEBHOOKDELIVERY']._serialized_end=1104
 # @@protoc_insertion_point(module_scope)

@@ -30,7 +30,7 @@ from specie.transaction.v1 import webhook_pb2 as specie_dot_transaction_dot_v1_d
 from specie.type.v1 import access_pb2 as specie_dot_type_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+specie/transaction/v1/webhook_service.proto\x12\x15specie.transaction.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a#specie/transaction/v1/webhook.proto\x1a\x1bspecie/type/v1/access.proto\"d\n\x1c\x43reateWebhookEndpointRequest\x12\x44\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32&.specie.transaction.v1.WebhookEndpointB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"i\n\x1d\x43reateWebhookEndpointResponse\x12\x38\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32&.specie.transaction.v1.WebhookEndpoint\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x85\x01\n\x19GetWebhookEndpointRequest\x12h\n\x04name\x18\x01 \x01(\tBZ\xe2\x41\x01\x02\xbaHSrQ2O^webhookEndpoints/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"V\n\x1aGetWebhookEndpointResponse\x12\x38\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32&.specie.transaction.v1.WebhookEndpoint\"\x1d\n\x1bListWebhookEndpointsRequest\"Y\n\x1cListWebhookEndpointsResponse\x12\x39\n\tendpoints\x18\x01 \x03(\x0b\x32&.specie.transaction.v1.WebhookEndpoint\"\x95\x01\n\x1cUpdateWebhookEndpointRequest\x12\x44\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32&.specie.transaction.v1.WebhookEndpointB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"Y\n\x1dUpdateWebhookEndpointResponse\x12\x38\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32&.specie.transaction.v1.WebhookEndpoint\"\x88\x01\n\x1c\x44\x65leteWebhookEndpointRequest\x12h\n\x04name\x18\x01 \x01(\tBZ\xe2\x41\x01\x02\xbaHSrQ2O^webhookEndpoints/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\x1f\n\x1d\x44\x65leteWebhookEndpointResponse\"\x86\x01\n\x1aRotateWebhookSecretRequest\x12h\n\x04name\x18\x01 \x01(\tBZ\xe2\x41\x01\x02\xbaHSrQ2O^webhookEndpoints/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"g\n\x1bRotateWebhookSecretResponse\x12\x38\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32&.specie.transaction.v1.WebhookEndpoint\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x88\x01\n\x1c\x45nableWebhookEndpointRequest\x12h\n\x04name\x18\x01 \x01(\tBZ\xe2\x41\x01\x02\xbaHSrQ2O^webhookEndpoints/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"Y\n\x1d\x45nableWebhookEndpointResponse\x12\x38\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32&.specie.transaction.v1.WebhookEndpoint\"\x89\x01\n\x1d\x44isableWebhookEndpointRequest\x12h\n\x04name\x18\x01 \x01(\tBZ\xe2\x41\x01\x02\xbaHSrQ2O^webhookEndpoints/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"Z\n\x1e\x44isableWebhookEndpointResponse\x12\x38\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32&.specie.transaction.v1.WebhookEndpoint\"\xa2\x01\n\x1cReplayWebhookEndpointRequest\x12h\n\x04name\x18\x01 \x01(\tBZ\xe2\x41\x01\x02\xbaHSrQ2O^webhookEndpoints/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x18\n\x06\x63ursor\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"Y\n\x1dReplayWebhookEndpointResponse\x12\x38\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32&.specie.transaction.v1.WebhookEndpoint\"\x8c\x02\n\x1cListWebhookDeliveriesRequest\x12l\n\x08\x65ndpoint\x18\x01 \x01(\tBZ\xe2\x41\x01\x02\xbaHSrQ2O^webhookEndpoints/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x44\n\x05state\x18\x02 \x01(\x0e\x32+.specie.transaction.v1.WebhookDeliveryStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"t\n\x1dListWebhookDeliveriesResponse\x12:\n\ndeliveries\x18\x01 \x03(\x0b\x32&.specie.transaction.v1.WebhookDelivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x84\x01\n\x17RedeliverWebhookRequest\x12i\n\x04name\x18\x01 \x01(\tB[\xe2\x41\x01\x02\xbaHTrR2P^webhookDeliveries/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"T\n\x18RedeliverWebhookResponse\x12\x38\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32&.specie.transaction.v1.WebhookDelivery2\xee\x0f\n\x0eWebhookService\x12\xb2\x01\n\x15\x43reateWebhookEndpoint\x12\x33.specie.transaction.v1.CreateWebhookEndpointRequest\x1a\x34.specie.transaction.v1.CreateWebhookEndpointResponse\".\x92\xb5\x18\x04\x08\x06\x18\x01\x82\xd3\xe4\x93\x02 \"\x14/v1/webhookEndpoints:\x08\x65ndpoint\x12\xa8\x01\n\x12GetWebhookEndpoint\x12\x30.specie.transaction.v1.GetWebhookEndpointRequest\x1a\x31.specie.transaction.v1.GetWebhookEndpointResponse\"-\x92\xb5\x18\x04\x08\x06\x18\x01\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{name=webhookEndpoints/*}\x12\xa5\x01\n\x14ListWebhookEndpoints\x12\x32.specie.transaction.v1.ListWebhookEndpointsRequest\x1a\x33.specie.transaction.v1.ListWebhookEndpointsResponse\"$\x92\xb5\x18\x04\x08\x06\x18\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/webhookEndpoints\x12\xc4\x01\n\x15UpdateWebhookEndpoint\x12\x33.specie.transaction.v1.UpdateWebhookEndpointRequest\x1a\x34.specie.transaction.v1.UpdateWebhookEndpointResponse\"@\x92\xb5\x18\x04\x08\x06\x18\x01\x82\xd3\xe4\x93\x02\x32\x32&/v1/{endpoint.name=webhookEndpoints/*}:\x08\x65ndpoint\x12\xb1\x01\n\x15\x44\x65leteWebhookEndpoint\x12\x33.specie.transaction.v1.DeleteWebhookEndpointRequest\x1a\x34.specie.transaction.v1.DeleteWebhookEndpointResponse\"-\x92\xb5\x18\x04\x08\x06\x18\x01\x82\xd3\xe4\x93\x02\x1f*\x1d/v1/{name=webhookEndpoints/*}\x12\xbb\x01\n\x13RotateWebhookSecret\x12\x31.specie.transaction.v1.RotateWebhookSecretRequest\x1a\x32.specie.transaction.v1.RotateWebhookSecretResponse\"=\x92\xb5\x18\x04\x08\x06\x18\x01\x82\xd3\xe4\x93\x02/\"*/v1/{name=webhookEndpoints/*}:rotateSecret:\x01*\x12\xbb\x01\n\x15\x45nableWebhookEndpoint\x12\x33.specie.transaction.v1.EnableWebhookEndpointRequest\x1a\x34.specie.transaction.v1.EnableWebhookEndpointResponse\"7\x92\xb5\x18\x04\x08\x06\x18\x01\x82\xd3\xe4\x93\x02)\"$/v1/{name=webhookEndpoints/*}:enable:\x01*\x12\xbf\x01\n\x16\x44isableWebhookEndpoint\x12\x34.specie.transaction.v1.DisableWebhookEndpointRequest\x1a\x35.specie.transaction.v1.DisableWebhookEndpointResponse\"8\x92\xb5\x18\x04\x08\x06\x18\x01\x82\xd3\xe4\x93\x02*\"%/v1/{name=webhookEndpoints/*}:disable:\x01*\x12\xbb\x01\n\x15ReplayWebhookEndpoint\x12\x33.specie.transaction.v1.ReplayWebhookEndpointRequest\x1a\x34.specie.transaction.v1.ReplayWebhookEndpointResponse\"7\x92\xb5\x18\x04\x08\x06\x18\x01\x82\xd3\xe4\x93\x02)\"$/v1/{name=webhookEndpoints/*}:replay:\x01*\x12\xa9\x01\n\x15ListWebhookDeliveries\x12\x33.specie.transaction.v1.ListWebhookDeliveriesRequest\x1a\x34.specie.transaction.v1.ListWebhookDeliveriesResponse\"%\x92\xb5\x18\x04\x08\x06\x18\x01\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/webhookDeliveries\x12\xb0\x01\n\x10RedeliverWebhook\x12..specie.transaction.v1.RedeliverWebhookRequest\x1a/.specie.transaction.v1.RedeliverWebhookResponse\";\x92\xb5\x18\x04\x08\x06\x18\x01\x82\xd3\xe4\x93\x02-\"(/v1/{name=webhookDeliveries/*}:redeliver:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+specie/transaction/v1/webhook_service.proto\x12\x15specie.transaction.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a#specie/transaction/v1/webhook.proto\x1a\x1bspecie/type/v1/access.proto\"\x9f\x01\n\x1c\x43reateWebhookEndpointRequest\x12\x7f\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32&.specie.transaction.v1.WebhookEndpointBE\xe2\x41\x01\x02\xbaH>\xba\x01\x38\n\x15\x65ndpoint.url.required\x12\x0furl is required\x1a\x0ethis.url != \'\'\xc8\x01\x01\"i\n\x1d\x43reateWebhookEndpointResponse\x12\x38\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32&.specie.transaction.v1.WebhookEndpoint\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x85\x01\n\x19GetWebhookEndpointRequest\x12h\n\x04name\x18\x01 \x01(\tBZ\xe2\x41\x01\x02\xbaHSrQ2O^webhookEndpoints/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"V\n\x1aGetWebhookEndpointResponse\x12\x38\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32&.specie.transaction.v1.WebhookEndpoint\"\x1d\n\x1bListWebhookEndpointsRequest\"Y\n\x1cListWebhookEndpointsResponse\x12\x39\n\tendpoints\x18\x01 \x03(\x0b\x32&.specie.transaction.v1.WebhookEndpoint\"\xd4\x01\n\x1cUpdateWebhookEndpointRequest\x12\x82\x01\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32&.specie.transaction.v1.WebhookEndpointBH\xe2\x41\x01\x02\xbaHA\xba\x01;\n\x16\x65ndpoint.name.required\x12\x10name is required\x1a\x0fthis.name != \'\'\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"Y\n\x1dUpdateWebhookEndpointResponse\x12\x38\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32&.specie.transaction.v1.WebhookEndpoint\"\x88\x01\n\x1c\x44\x65leteWebhookEndpointRequest\x12h\n\x04name\x18\x01 \x01(\tBZ\xe2\x41\x01\x02\xbaHSrQ2O^webhookEndpoints/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\x1f\n\x1d\x44\x65leteWebhookEndpointResponse\"\x86\x01\n\x1aRotateWebhookSecretRequest\x12h\n\x04name\x18\x01 \x01(\tBZ\xe2\x41\x01\x02\xbaHSrQ2O^webhookEndpoints/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"g\n\x1bRotateWebhookSecretResponse\x12\x38\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32&.specie.transaction.v1.WebhookEndpoint\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x88\x01\n\x1c\x45nableWebhookEndpointRequest\x12h\n\x04name\x18\x01 \x01(\tBZ\xe2\x41\x01\x02\xbaHSrQ2O^webhookEndpoints/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"Y\n\x1d\x45nableWebhookEndpointResponse\x12\x38\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32&.specie.transaction.v1.WebhookEndpoint\"\x89\x01\n\x1d\x44isableWebhookEndpointRequest\x12h\n\x04name\x18\x01 \x01(\tBZ\xe2\x41\x01\x02\xbaHSrQ2O^webhookEndpoints/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"Z\n\x1e\x44isableWebhookEndpointResponse\x12\x38\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32&.specie.transaction.v1.WebhookEndpoint\"\xa2\x01\n\x1cReplayWebhookEndpointRequest\x12h\n\x04name\x18\x01 \x01(\tBZ\xe2\x41\x01\x02\xbaHSrQ2O^webhookEndpoints/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x18\n\x06\x63ursor\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"Y\n\x1dReplayWebhookEndpointResponse\x12\x38\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32&.specie.transaction.v1.WebhookEndpoint\"\x8c\x02\n\x1cListWebhookDeliveriesRequest\x12l\n\x08\x65ndpoint\x18\x01 \x01(\tBZ\xe2\x41\x01\x02\xbaHSrQ2O^webhookEndpoints/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\x12\x44\n\x05state\x18\x02 \x01(\x0e\x32+.specie.transaction.v1.WebhookDeliveryStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"t\n\x1dListWebhookDeliveriesResponse\x12:\n\ndeliveries\x18\x01 \x03(\x0b\x32&.specie.transaction.v1.WebhookDelivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x84\x01\n\x17RedeliverWebhookRequest\x12i\n\x04name\x18\x01 \x01(\tB[\xe2\x41\x01\x02\xbaHTrR2P^webhookDeliveries/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"T\n\x18RedeliverWebhookResponse\x12\x38\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32&.specie.transaction.v1.WebhookDelivery2\xee\x0f\n\x0eWebhookService\x12\xb2\x01\n\x15\x43reateWebhookEndpoint\x12\x33.specie.transaction.v1.CreateWebhookEndpointRequest\x1a\x34.specie.transaction.v1.CreateWebhookEndpointResponse\".\x92\xb5\x18\x04\x08\x06\x18\x01\x82\xd3\xe4\x93\x02 \"\x14/v1/webhookEndpoints:\x08\x65ndpoint\x12\xa8\x01\n\x12GetWebhookEndpoint\x12\x30.specie.transaction.v1.GetWebhookEndpointRequest\x1a\x31.specie.transaction.v1.GetWebhookEndpointResponse\"-\x92\xb5\x18\x04\x08\x06\x18\x01\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{name=webhookEndpoints/*}\x12\xa5\x01\n\x14ListWebhookEndpoints\x12\x32.specie.transaction.v1.ListWebhookEndpointsRequest\x1a\x33.specie.transaction.v1.ListWebhookEndpointsResponse\"$\x92\xb5\x18\x04\x08\x06\x18\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/webhookEndpoints\x12\xc4\x01\n\x15UpdateWebhookEndpoint\x12\x33.specie.transaction.v1.UpdateWebhookEndpointRequest\x1a\x34.specie.transaction.v1.UpdateWebhookEndpointResponse\"@\x92\xb5\x18\x04\x08\x06\x18\x01\x82\xd3\xe4\x93\x02\x32\x32&/v1/{endpoint.name=webhookEndpoints/*}:\x08\x65ndpoint\x12\xb1\x01\n\x15\x44\x65leteWebhookEndpoint\x12\x33.specie.transaction.v1.DeleteWebhookEndpointRequest\x1a\x34.specie.transaction.v1.DeleteWebhookEndpointResponse\"-\x92\xb5\x18\x04\x08\x06\x18\x01\x82\xd3\xe4\x93\x02\x1f*\x1d/v1/{name=webhookEndpoints/*}\x12\xbb\x01\n\x13RotateWebhookSecret\x12\x31.specie.transaction.v1.RotateWebhookSecretRequest\x1a\x32.specie.transaction.v1.RotateWebhookSecretResponse\"=\x92\xb5\x18\x04\x08\x06\x18\x01\x82\xd3\xe4\x93\x02/\"*/v1/{name=webhookEndpoints/*}:rotateSecret:\x01*\x12\xbb\x01\n\x15\x45nableWebhookEndpoint\x12\x33.specie.transaction.v1.EnableWebhookEndpointRequest\x1a\x34.specie.transaction.v1.EnableWebhookEndpointResponse\"7\x92\xb5\x18\x04\x08\x06\x18\x01\x82\xd3\xe4\x93\x02)\"$/v1/{name=webhookEndpoints/*}:enable:\x01*\x12\xbf\x01\n\x16\x44isableWebhookEndpoint\x12\x34.specie.transaction.v1.DisableWebhookEndpointRequest\x1a\x35.specie.transaction.v1.DisableWebhookEndpointResponse\"8\x92\xb5\x18\x04\x08\x06\x18\x01\x82\xd3\xe4\x93\x02*\"%/v1/{name=webhookEndpoints/*}:disable:\x01*\x12\xbb\x01\n\x15ReplayWebhookEndpoint\x12\x33.specie.transaction.v1.ReplayWebhookEndpointRequest\x1a\x34.specie.transaction.v1.ReplayWebhookEndpointResponse\"7\x92\xb5\x18\x04\x08\x06\x18\x01\x82\xd3\xe4\x93\x02)\"$/v1/{name=webhookEndpoints/*}:replay:\x01*\x12\xa9\x01\n\x15ListWebhookDeliveries\x12\x33.specie.transaction.v1.ListWebhookDeliveriesRequest\x1a\x34.specie.transaction.v1.ListWebhookDeliveriesResponse\"%\x92\xb5\x18\x04\x08\x06\x18\x01\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/webhookDeliveries\x12\xb0\x01\n\x10RedeliverWebhook\x12..specie.transaction.v1.RedeliverWebhookRequest\x1a/.specie.transaction.v1.RedeliverWebhookResponse\";\x92\xb5\x18\x04\x08\x06\x18\x01\x82\xd3\xe4\x93\x02-\"(/v1/{name=webhookDeliveries/*}:redeliver:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,11 +38,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'specie.transaction.v1.webho
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATEWEBHOOKENDPOINTREQUEST'].fields_by_name['endpoint']._loaded_options = None
-  _globals['_CREATEWEBHOOKENDPOINTREQUEST'].fields_by_name['endpoint']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
+  _globals['_CREATEWEBHOOKENDPOINTREQUEST'].fields_by_name['endpoint']._serialized_options = b'\342A\001\002\272H>\272\0018\n\025endpoint.url.required\022\017url is required\032\016this.url != \'\'\310\001\001'
   _globals['_GETWEBHOOKENDPOINTREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETWEBHOOKENDPOINTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\272HSrQ2O^webhookEndpoints/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
   _globals['_UPDATEWEBHOOKENDPOINTREQUEST'].fields_by_name['endpoint']._loaded_options = None
-  _globals['_UPDATEWEBHOOKENDPOINTREQUEST'].fields_by_name['endpoint']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
+  _globals['_UPDATEWEBHOOKENDPOINTREQUEST'].fields_by_name['endpoint']._serialized_options = b'\342A\001\002\272HA\272\001;\n\026endpoint.name.required\022\020name is required\032\017this.name != \'\'\310\001\001'
   _globals['_DELETEWEBHOOKENDPOINTREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_DELETEWEBHOOKENDPOINTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\272HSrQ2O^webhookEndpoints/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
   _globals['_ROTATEWEBHOOKSECRETREQUEST'].fields_by_name['name']._loaded_options = None
@@ -87,50 +87,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WEBHOOKSERVICE'].methods_by_name['ListWebhookDeliveries']._serialized_options = b'\222\265\030\004\010\006\030\001\202\323\344\223\002\027\022\025/v1/webhookDeliveries'
   _globals['_WEBHOOKSERVICE'].methods_by_name['RedeliverWebhook']._loaded_options = None
   _globals['_WEBHOOKSERVICE'].methods_by_name['RedeliverWebhook']._serialized_options = b'\222\265\030\004\010\006\030\001\202\323\344\223\002-\"(/v1/{name=webhookDeliveries/*}:redeliver:\001*'
-  _globals['_CREATEWEBHOOKENDPOINTREQUEST']._serialized_start=262
-  _globals['_CREATEWEBHOOKENDPOINTREQUEST']._serialized_end=362
-  _globals['_CREATEWEBHOOKENDPOINTRESPONSE']._serialized_start=364
-  _globals['_CREATEWEBHOOKENDPOINTRESPONSE']._serialized_end=469
-  _globals['_GETWEBHOOKENDPOINTREQUEST']._serialized_start=472
-  _globals['_GETWEBHOOKENDPOINTREQUEST']._serialized_end=605
-  _globals['_GETWEBHOOKENDPOINTRESPONSE']._serialized_start=607
-  _globals['_GETWEBHOOKENDPOINTRESPONSE']._serialized_end=693
-  _globals['_LISTWEBHOOKENDPOINTSREQUEST']._serialized_start=695
-  _globals['_LISTWEBHOOKENDPOINTSREQUEST']._serialized_end=724
-  _globals['_LISTWEBHOOKENDPOINTSRESPONSE']._serialized_start=726
-  _globals['_LISTWEBHOOKENDPOINTSRESPONSE']._serialized_end=815
-  _globals['_UPDATEWEBHOOKENDPOINTREQUEST']._serialized_start=818
-  _globals['_UPDATEWEBHOOKENDPOINTREQUEST']._serialized_end=967
-  _globals['_UPDATEWEBHOOKENDPOINTRESPONSE']._serialized_start=969
-  _globals['_UPDATEWEBHOOKENDPOINTRESPONSE']._serialized_end=1058
-  _globals['_DELETEWEBHOOKENDPOINTREQUEST']._serialized_start=1061
-  _globals['_DELETEWEBHOOKENDPOINTREQUEST']._serialized_end=1197
-  _globals['_DELETEWEBHOOKENDPOINTRESPONSE']._serialized_start=1199
-  _globals['_DELETEWEBHOOKENDPOINTRESPONSE']._serialized_end=1230
-  _globals['_ROTATEWEBHOOKSECRETREQUEST']._serialized_start=1233
-  _globals['_ROTATEWEBHOOKSECRETREQUEST']._serialized_end=1367
-  _globals['_ROTATEWEBHOOKSECRETRESPONSE']._serialized_start=1369
-  _globals['_ROTATEWEBHOOKSECRETRESPONSE']._serialized_end=1472
-  _globals['_ENABLEWEBHOOKENDPOINTREQUEST']._serialized_start=1475
-  _globals['_ENABLEWEBHOOKENDPOINTREQUEST']._serialized_end=1611
-  _globals['_ENABLEWEBHOOKENDPOINTRESPONSE']._serialized_start=1613
-  _globals['_ENABLEWEBHOOKENDPOINTRESPONSE']._serialized_end=1702
-  _globals['_DISABLEWEBHOOKENDPOINTREQUEST']._serialized_start=1705
-  _globals['_DISABLEWEBHOOKENDPOINTREQUEST']._serialized_end=1842
-  _globals['_DISABLEWEBHOOKENDPOINTRESPONSE']._serialized_start=1844
-  _globals['_DISABLEWEBHOOKENDPOINTRESPONSE']._serialized_end=1934
-  _globals['_REPLAYWEBHOOKENDPOINTREQUEST']._serialized_start=1937
-  _globals['_REPLAYWEBHOOKENDPOINTREQUEST']._serialized_end=2099
-  _globals['_REPLAYWEBHOOKENDPOINTRESPONSE']._serialized_start=2101
-  _globals['_REPLAYWEBHOOKENDPOINTRESPONSE']._serialized_end=2190
-  _globals['_LISTWEBHOOKDELIVERIESREQUEST']._serialized_start=2193
-  _globals['_LISTWEBHOOKDELIVERIESREQUEST']._serialized_end=2461
-  _globals['_LISTWEBHOOKDELIVERIESRESPONSE']._serialized_start=2463
-  _globals['_LISTWEBHOOKDELIVERIESRESPONSE']._serialized_end=2579
-  _globals['_REDELIVERWEBHOOKREQUEST']._serialized_start=2582
-  _globals['_REDELIVERWEBHOOKREQUEST']._serialized_end=2714
-  _globals['_REDELIVERWEBHOOKRESPONSE']._serialized_start=2716
-  _globals['_REDELIVERWEBHOOKRESPONSE']._serialized_end=2800
-  _globals['_WEBHOOKSERVICE']._serialized_start=2803
-  _globals['_WEBHOOKSERVICE']._serialized_end=4833
+  _globals['_CREATEWEBHOOKENDPOINTREQUEST']._serialized_start=263
+  _globals['_CREATEWEBHOOKENDPOINTREQUEST']._serialized_end=422
+  _globals['_CREATEWEBHOOKENDPOINTRESPONSE']._serialized_start=424
+  _globals['_CREATEWEBHOOKENDPOINTRESPONSE']._serialized_end=529
+  _globals['_GETWEBHOOKENDPOINTREQUEST']._serialized_start=532
+  _globals['_GETWEBHOOKENDPOINTREQUEST']._serialized_end=665
+  _globals['_GETWEBHOOKENDPOINTRESPONSE']._serialized_start=667
+  _globals['_GETWEBHOOKENDPOINTRESPONSE']._serialized_end=753
+  _globals['_LISTWEBHOOKENDPOINTSREQUEST']._serialized_start=755
+  _globals['_LISTWEBHOOKENDPOINTSREQUEST']._serialized_end=784
+  _globals['_LISTWEBHOOKENDPOINTSRESPONSE']._serialized_start=786
+  _globals['_LISTWEBHOOKENDPOINTSRESPONSE']._serialized_end=875
+  _globals['_UPDATEWEBHOOKENDPOINTREQUEST']._serialized_start=878
+  _globals['_UPDATEWEBHOOKENDPOINTREQUEST']._serialized_end=1090
+  _globals['_UPDATEWEBHOOKENDPOINTRESPONSE']._serialized_start=1092
+  _globals['_UPDATEWEBHOOKENDPOINTRESPONSE']._serialized_end=1181
+  _globals['_DELETEWEBHOOKENDPOINTREQUEST']._serialized_start=1184
+  _globals['_DELETEWEBHOOKENDPOINTREQUEST']._serialized_end=1320
+  _globals['_DELETEWEBHOOKENDPOINTRESPONSE']._serialized_start=1322
+  _globals['_DELETEWEBHOOKENDPOINTRESPONSE']._serialized_end=1353
+  _globals['_ROTATEWEBHOOKSECRETREQUEST']._serialized_start=1356
+  _globals['_ROTATEWEBHOOKSECRETREQUEST']._serialized_end=1490
+  _globals['_ROTATEWEBHOOKSECRETRESPONSE']._serialized_start=1492
+  _globals['_ROTATEWEBHOOKSECRETRESPONSE']._serialized_end=1595
+  _globals['_ENABLEWEBHOOKENDPOINTREQUEST']._serialized_start=1598
+  _globals['_ENABLEWEBHOOKENDPOINTREQUEST']._serialized_end=1734
+  _globals['_ENABLEWEBHOOKENDPOINTRESPONSE']._serialized_start=1736
+  _globals['_ENABLEWEBHOOKENDPOINTRESPONSE']._serialized_end=1825
+  _globals['_DISABLEWEBHOOKENDPOINTREQUEST']._serialized_start=1828
+  _globals['_DISABLEWEBHOOKENDPOINTREQUEST']._serialized_end=1965
+  _globals['_DISABLEWEBHOOKENDPOINTRESPONSE']._serialized_start=1967
+  _globals['_DISABLEWEBHOOKENDPOINTRESPONSE']._serialized_end=2057
+  _globals['_REPLAYWEBHOOKENDPOINTREQUEST']._serialized_start=2060
+  _globals['_REPLAYWEBHOOKENDPOINTREQUEST']._serialized_end=2222
+  _globals['_REPLAYWEBHOOKENDPOINTRESPONSE']._serialized_start=2224
+  _globals['_REPLAYWEBHOOKENDPOINTRESPONSE']._serialized_end=2313
+  _globals['_LISTWEBHOOKDELIVERIESREQUEST']._serialized_start=2316
+  _globals['_LISTWEBHOOKDELIVERIESREQUEST']._serialized_end=2584
+  _globals['_LISTWEBHOOKDELIVERIESRESPONSE']._serialized_start=2586
+  _globals['_LISTWEBHOOKDELIVERIESRESPONSE']._serialized_end=2702
+  _globals['_REDELIVERWEBHOOKREQUEST']._serialized_start=2705
+  _globals['_REDELIVERWEBHOOKREQUEST']._serialized_end=2837
+  _globals['_REDELIVERWEBHOOKRESPONSE']._serialized_start=2839
+  _globals['_REDELIVERWEBHOOKRESPONSE']._serialized_end=2923
+  _globals['_WEBHOOKSERVICE']._serialized_start=2926
+  _globals['_WEBHOOKSERVICE']._serialized_end=4956
 # @@protoc_insertion_point(module_scope)

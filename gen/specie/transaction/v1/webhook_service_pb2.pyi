@@ -29,7 +29,7 @@ class CreateWebhookEndpointRequest(_message.Message):
     ENDPOINT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def endpoint(self) -> _webhook_pb2.WebhookEndpoint:
-        """The endpoint, without what the service gives."""
+        """The endpoint; `url` is required, what the service gives is ignored."""
 
     def __init__(
         self,
@@ -173,7 +173,9 @@ class UpdateWebhookEndpointRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """What is to change: `url`, `event_types`, `wallet`, `description`. Empty: all four (AIP-134)."""
+        """Which fields to set: `url`, `event_types`, `wallet`, `description`, or `*` for all of them. Empty: those of them
+        that are not empty in `endpoint` (AIP-134). Each is replaced whole.
+        """
 
     def __init__(
         self,

@@ -131,8 +131,7 @@ class WebhookServiceServicer:
         """Changes where, what and which wallet's events are sent, and what the endpoint is called. What is on its way already is
         sent to the new address.
 
-        Reasons: WEBHOOK_ENDPOINT_NOT_FOUND, INVALID_WEBHOOK_URL, UNKNOWN_EVENT_TYPE, INVALID_FIELD for a path in the mask that
-        cannot be changed.
+        Reasons: WEBHOOK_ENDPOINT_NOT_FOUND, INVALID_WEBHOOK_URL, UNKNOWN_EVENT_TYPE, IMMUTABLE_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -149,7 +148,7 @@ class WebhookServiceServicer:
 
     def RotateWebhookSecret(self, request, context):
         """Gives the endpoint a new secret, which is never shown again. For 24 hours events are signed with both, so that the
-        receiver can change over without losing one.
+        receiver can change over without losing one. A secret that was replaced before these is no longer used.
 
         Reasons: WEBHOOK_ENDPOINT_NOT_FOUND, WEBHOOKS_OFF.
         """
@@ -158,7 +157,8 @@ class WebhookServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EnableWebhookEndpoint(self, request, context):
-        """Sends a DISABLED endpoint events again, from where they ended. What waits is sent at once.
+        """Sends a DISABLED endpoint events again, from where they ended. What waits is sent at once. One that is ENABLED stays
+        as it is.
 
         Reasons: WEBHOOK_ENDPOINT_NOT_FOUND.
         """
@@ -167,7 +167,7 @@ class WebhookServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DisableWebhookEndpoint(self, request, context):
-        """Sends an endpoint no more events until it is enabled.
+        """Sends an endpoint no more events until it is enabled. One that is DISABLED stays as it is.
 
         Reasons: WEBHOOK_ENDPOINT_NOT_FOUND.
         """
@@ -176,7 +176,8 @@ class WebhookServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReplayWebhookEndpoint(self, request, context):
-        """Sends everything behind a place once more, in its order, with the same ids as before, and goes on from there.
+        """Sends everything behind a place once more, in its order, with the same ids as before, and goes on from there. Nothing
+        that was not sent yet is left out: a place that it has not come to changes nothing.
 
         Reasons: WEBHOOK_ENDPOINT_NOT_FOUND, INVALID_CURSOR.
         """

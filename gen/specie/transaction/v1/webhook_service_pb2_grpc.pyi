@@ -53,8 +53,7 @@ class WebhookServiceStub:
     """Changes where, what and which wallet's events are sent, and what the endpoint is called. What is on its way already is
     sent to the new address.
 
-    Reasons: WEBHOOK_ENDPOINT_NOT_FOUND, INVALID_WEBHOOK_URL, UNKNOWN_EVENT_TYPE, INVALID_FIELD for a path in the mask that
-    cannot be changed.
+    Reasons: WEBHOOK_ENDPOINT_NOT_FOUND, INVALID_WEBHOOK_URL, UNKNOWN_EVENT_TYPE, IMMUTABLE_FIELD.
     """
     DeleteWebhookEndpoint: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.DeleteWebhookEndpointRequest, _webhook_service_pb2.DeleteWebhookEndpointResponse]
     """Deletes an endpoint and its deliveries. That it was there stays on record.
@@ -63,22 +62,24 @@ class WebhookServiceStub:
     """
     RotateWebhookSecret: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.RotateWebhookSecretRequest, _webhook_service_pb2.RotateWebhookSecretResponse]
     """Gives the endpoint a new secret, which is never shown again. For 24 hours events are signed with both, so that the
-    receiver can change over without losing one.
+    receiver can change over without losing one. A secret that was replaced before these is no longer used.
 
     Reasons: WEBHOOK_ENDPOINT_NOT_FOUND, WEBHOOKS_OFF.
     """
     EnableWebhookEndpoint: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.EnableWebhookEndpointRequest, _webhook_service_pb2.EnableWebhookEndpointResponse]
-    """Sends a DISABLED endpoint events again, from where they ended. What waits is sent at once.
+    """Sends a DISABLED endpoint events again, from where they ended. What waits is sent at once. One that is ENABLED stays
+    as it is.
 
     Reasons: WEBHOOK_ENDPOINT_NOT_FOUND.
     """
     DisableWebhookEndpoint: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.DisableWebhookEndpointRequest, _webhook_service_pb2.DisableWebhookEndpointResponse]
-    """Sends an endpoint no more events until it is enabled.
+    """Sends an endpoint no more events until it is enabled. One that is DISABLED stays as it is.
 
     Reasons: WEBHOOK_ENDPOINT_NOT_FOUND.
     """
     ReplayWebhookEndpoint: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.ReplayWebhookEndpointRequest, _webhook_service_pb2.ReplayWebhookEndpointResponse]
-    """Sends everything behind a place once more, in its order, with the same ids as before, and goes on from there.
+    """Sends everything behind a place once more, in its order, with the same ids as before, and goes on from there. Nothing
+    that was not sent yet is left out: a place that it has not come to changes nothing.
 
     Reasons: WEBHOOK_ENDPOINT_NOT_FOUND, INVALID_CURSOR.
     """
@@ -118,8 +119,7 @@ class WebhookServiceAsyncStub(WebhookServiceStub):
     """Changes where, what and which wallet's events are sent, and what the endpoint is called. What is on its way already is
     sent to the new address.
 
-    Reasons: WEBHOOK_ENDPOINT_NOT_FOUND, INVALID_WEBHOOK_URL, UNKNOWN_EVENT_TYPE, INVALID_FIELD for a path in the mask that
-    cannot be changed.
+    Reasons: WEBHOOK_ENDPOINT_NOT_FOUND, INVALID_WEBHOOK_URL, UNKNOWN_EVENT_TYPE, IMMUTABLE_FIELD.
     """
     DeleteWebhookEndpoint: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.DeleteWebhookEndpointRequest, _webhook_service_pb2.DeleteWebhookEndpointResponse]  # type: ignore[assignment]
     """Deletes an endpoint and its deliveries. That it was there stays on record.
@@ -128,22 +128,24 @@ class WebhookServiceAsyncStub(WebhookServiceStub):
     """
     RotateWebhookSecret: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.RotateWebhookSecretRequest, _webhook_service_pb2.RotateWebhookSecretResponse]  # type: ignore[assignment]
     """Gives the endpoint a new secret, which is never shown again. For 24 hours events are signed with both, so that the
-    receiver can change over without losing one.
+    receiver can change over without losing one. A secret that was replaced before these is no longer used.
 
     Reasons: WEBHOOK_ENDPOINT_NOT_FOUND, WEBHOOKS_OFF.
     """
     EnableWebhookEndpoint: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.EnableWebhookEndpointRequest, _webhook_service_pb2.EnableWebhookEndpointResponse]  # type: ignore[assignment]
-    """Sends a DISABLED endpoint events again, from where they ended. What waits is sent at once.
+    """Sends a DISABLED endpoint events again, from where they ended. What waits is sent at once. One that is ENABLED stays
+    as it is.
 
     Reasons: WEBHOOK_ENDPOINT_NOT_FOUND.
     """
     DisableWebhookEndpoint: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.DisableWebhookEndpointRequest, _webhook_service_pb2.DisableWebhookEndpointResponse]  # type: ignore[assignment]
-    """Sends an endpoint no more events until it is enabled.
+    """Sends an endpoint no more events until it is enabled. One that is DISABLED stays as it is.
 
     Reasons: WEBHOOK_ENDPOINT_NOT_FOUND.
     """
     ReplayWebhookEndpoint: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.ReplayWebhookEndpointRequest, _webhook_service_pb2.ReplayWebhookEndpointResponse]  # type: ignore[assignment]
-    """Sends everything behind a place once more, in its order, with the same ids as before, and goes on from there.
+    """Sends everything behind a place once more, in its order, with the same ids as before, and goes on from there. Nothing
+    that was not sent yet is left out: a place that it has not come to changes nothing.
 
     Reasons: WEBHOOK_ENDPOINT_NOT_FOUND, INVALID_CURSOR.
     """
@@ -204,8 +206,7 @@ class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
         """Changes where, what and which wallet's events are sent, and what the endpoint is called. What is on its way already is
         sent to the new address.
 
-        Reasons: WEBHOOK_ENDPOINT_NOT_FOUND, INVALID_WEBHOOK_URL, UNKNOWN_EVENT_TYPE, INVALID_FIELD for a path in the mask that
-        cannot be changed.
+        Reasons: WEBHOOK_ENDPOINT_NOT_FOUND, INVALID_WEBHOOK_URL, UNKNOWN_EVENT_TYPE, IMMUTABLE_FIELD.
         """
 
     @_abc_1.abstractmethod
@@ -226,7 +227,7 @@ class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_webhook_service_pb2.RotateWebhookSecretResponse, _abc.Awaitable[_webhook_service_pb2.RotateWebhookSecretResponse]]:
         """Gives the endpoint a new secret, which is never shown again. For 24 hours events are signed with both, so that the
-        receiver can change over without losing one.
+        receiver can change over without losing one. A secret that was replaced before these is no longer used.
 
         Reasons: WEBHOOK_ENDPOINT_NOT_FOUND, WEBHOOKS_OFF.
         """
@@ -237,7 +238,8 @@ class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _webhook_service_pb2.EnableWebhookEndpointRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_webhook_service_pb2.EnableWebhookEndpointResponse, _abc.Awaitable[_webhook_service_pb2.EnableWebhookEndpointResponse]]:
-        """Sends a DISABLED endpoint events again, from where they ended. What waits is sent at once.
+        """Sends a DISABLED endpoint events again, from where they ended. What waits is sent at once. One that is ENABLED stays
+        as it is.
 
         Reasons: WEBHOOK_ENDPOINT_NOT_FOUND.
         """
@@ -248,7 +250,7 @@ class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _webhook_service_pb2.DisableWebhookEndpointRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_webhook_service_pb2.DisableWebhookEndpointResponse, _abc.Awaitable[_webhook_service_pb2.DisableWebhookEndpointResponse]]:
-        """Sends an endpoint no more events until it is enabled.
+        """Sends an endpoint no more events until it is enabled. One that is DISABLED stays as it is.
 
         Reasons: WEBHOOK_ENDPOINT_NOT_FOUND.
         """
@@ -259,7 +261,8 @@ class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _webhook_service_pb2.ReplayWebhookEndpointRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_webhook_service_pb2.ReplayWebhookEndpointResponse, _abc.Awaitable[_webhook_service_pb2.ReplayWebhookEndpointResponse]]:
-        """Sends everything behind a place once more, in its order, with the same ids as before, and goes on from there.
+        """Sends everything behind a place once more, in its order, with the same ids as before, and goes on from there. Nothing
+        that was not sent yet is left out: a place that it has not come to changes nothing.
 
         Reasons: WEBHOOK_ENDPOINT_NOT_FOUND, INVALID_CURSOR.
         """
