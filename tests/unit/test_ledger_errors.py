@@ -64,3 +64,9 @@ def test_a_success_is_no_refusal() -> None:
     assert succeeded(outcome) is outcome
     with pytest.raises(ValueError, match="has not failed"):
         refused(outcome)
+
+
+def test_a_withdrawal_with_a_payout_is_told_apart_from_what_is_never_reversed() -> None:
+    metadata = {"reverses": "transactions/x", "kind": "WITHDRAWAL", "payout": "payouts/x"}
+    refusal = to_refusal(Failure(Reason.NOT_REVERSIBLE, metadata))
+    assert refusal.message == "transactions/x is paid out by payouts/x, and given back by that alone, if it is refused"

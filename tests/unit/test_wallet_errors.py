@@ -6,7 +6,19 @@ from service_kit.status import CODES
 from wallet_service.domain.failure import Declined, Failure, InvariantViolation, Reason
 from wallet_service.rpc import errors
 
-WORDS = ("wallet", "state", "currency", "time_zone", "field", "request_id", "posted", "held", "available", "credit")
+WORDS = (
+    "wallet",
+    "state",
+    "currency",
+    "time_zone",
+    "field",
+    "request_id",
+    "posted",
+    "held",
+    "available",
+    "credit",
+    "payouts",
+)
 EVERY_WORD = {word: f"<{word}>" for word in (*WORDS, "etag", "rule", "description", "act")}
 NEVER_SEEN = {Reason.ACCOUNT_ALREADY_EXISTS, Reason.ACCOUNT_NOT_FOUND, Reason.STALE_REVISION}
 

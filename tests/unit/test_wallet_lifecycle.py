@@ -145,6 +145,7 @@ def test_limits_that_were_turned_down_leave_everything_as_it_was() -> None:
 
 REFUSALS = """
     CLOSING                      WALLET_NOT_EMPTY     CLOSING turned down
+    CLOSING                      PAYOUTS_UNDER_WAY    CLOSING turned down
     CLOSING                      WALLET_STATE         -
     CLOSING turned down          WALLET_STATE         CLOSED
     CLOSING turned down          WALLET_NOT_EMPTY     -

@@ -81,6 +81,7 @@ DECLINES: Final = frozenset(
         Reason.ACCOUNT_NOT_FOUND,
         Reason.STALE_REVISION,
         Reason.WALLET_NOT_EMPTY,
+        Reason.PAYOUTS_UNDER_WAY,
         Reason.WALLET_STATE,
         Reason.FLOOR_ABOVE_BALANCE,
     }

@@ -158,7 +158,11 @@ def refused(wallet: Wallet, failure: Failure) -> Wallet | None:
     """
     turned_down = TurnedDown(wallet.attempt.revision, failure) if wallet.attempt is not None else None
     match wallet.state, wallet.attempt, failure.reason:
-        case WalletState.CLOSING, Closing(turned_down=False) as closing, Reason.WALLET_NOT_EMPTY:
+        case (
+            WalletState.CLOSING,
+            Closing(turned_down=False) as closing,
+            (Reason.WALLET_NOT_EMPTY | Reason.PAYOUTS_UNDER_WAY),
+        ):
             return replace(wallet, attempt=replace(closing, turned_down=True), turned_down=turned_down)
         case WalletState.CLOSING, Closing(turned_down=True), Reason.WALLET_STATE:
             # A late order of the close was taken after all, and closed is for ever.

@@ -15,6 +15,7 @@ MESSAGES: Final = {
     Reason.WALLET_ALREADY_EXISTS: "{wallet} exists already",
     Reason.WALLET_NOT_FOUND: "{wallet} does not exist",
     Reason.WALLET_NOT_EMPTY: "{wallet} has {posted} posted and {held} held; both must be 0 to close it",
+    Reason.PAYOUTS_UNDER_WAY: "{wallet} has {payouts} payouts whose money may come back; close it when they have ended",
     Reason.WALLET_STATE: "{wallet} is {state}, which does not allow this call",
     Reason.FLOOR_ABOVE_BALANCE: "{wallet} has {available} available, which is below a floor of -{credit}",
     Reason.ETAG_MISMATCH: "{wallet} has changed since etag {etag} was read; read it again",

@@ -89,7 +89,7 @@ class AccountServiceServicer:
         """Opens, freezes or closes an account, under its row lock: a freeze is in force when the call returns. Closing needs a
         balance and holds of 0 and is for ever. Setting the state that is there already changes nothing.
 
-        Reasons: ACCOUNT_NOT_FOUND, STALE_REVISION, WALLET_NOT_EMPTY, WALLET_STATE.
+        Reasons: ACCOUNT_NOT_FOUND, STALE_REVISION, WALLET_NOT_EMPTY, PAYOUTS_UNDER_WAY, WALLET_STATE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

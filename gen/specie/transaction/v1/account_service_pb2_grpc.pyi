@@ -49,7 +49,7 @@ class AccountServiceStub:
     """Opens, freezes or closes an account, under its row lock: a freeze is in force when the call returns. Closing needs a
     balance and holds of 0 and is for ever. Setting the state that is there already changes nothing.
 
-    Reasons: ACCOUNT_NOT_FOUND, STALE_REVISION, WALLET_NOT_EMPTY, WALLET_STATE.
+    Reasons: ACCOUNT_NOT_FOUND, STALE_REVISION, WALLET_NOT_EMPTY, PAYOUTS_UNDER_WAY, WALLET_STATE.
     """
     SetAccountLimits: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.SetAccountLimitsRequest, _account_service_pb2.SetAccountLimitsResponse]
     """Sets an account's limits, all of them, under its row lock.
@@ -78,7 +78,7 @@ class AccountServiceAsyncStub(AccountServiceStub):
     """Opens, freezes or closes an account, under its row lock: a freeze is in force when the call returns. Closing needs a
     balance and holds of 0 and is for ever. Setting the state that is there already changes nothing.
 
-    Reasons: ACCOUNT_NOT_FOUND, STALE_REVISION, WALLET_NOT_EMPTY, WALLET_STATE.
+    Reasons: ACCOUNT_NOT_FOUND, STALE_REVISION, WALLET_NOT_EMPTY, PAYOUTS_UNDER_WAY, WALLET_STATE.
     """
     SetAccountLimits: _aio.UnaryUnaryMultiCallable[_account_service_pb2.SetAccountLimitsRequest, _account_service_pb2.SetAccountLimitsResponse]  # type: ignore[assignment]
     """Sets an account's limits, all of them, under its row lock.
@@ -122,7 +122,7 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         """Opens, freezes or closes an account, under its row lock: a freeze is in force when the call returns. Closing needs a
         balance and holds of 0 and is for ever. Setting the state that is there already changes nothing.
 
-        Reasons: ACCOUNT_NOT_FOUND, STALE_REVISION, WALLET_NOT_EMPTY, WALLET_STATE.
+        Reasons: ACCOUNT_NOT_FOUND, STALE_REVISION, WALLET_NOT_EMPTY, PAYOUTS_UNDER_WAY, WALLET_STATE.
         """
 
     @_abc_1.abstractmethod

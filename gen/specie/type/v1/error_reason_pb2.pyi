@@ -171,7 +171,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_NOT_REVERSIBLE: _ErrorReason.ValueType  # 52
     """A transaction of this kind cannot be reversed: a reversal, a hold, its release or its
-    expiry. Stored as a FAILED transaction. Metadata: `reverses`, `kind`.
+    expiry. Or it has a payout, and only that gives it back. Stored as a FAILED transaction.
+    Metadata: `reverses`, `kind`, `payout` (if it has one).
     """
     ERROR_REASON_NOT_DIVISIBLE: _ErrorReason.ValueType  # 53
     """A COMPOUND transaction can be reversed only as a whole. Stored as a FAILED transaction.
@@ -376,7 +377,8 @@ Metadata: `reverses`, `state`.
 """
 ERROR_REASON_NOT_REVERSIBLE: ErrorReason.ValueType  # 52
 """A transaction of this kind cannot be reversed: a reversal, a hold, its release or its
-expiry. Stored as a FAILED transaction. Metadata: `reverses`, `kind`.
+expiry. Or it has a payout, and only that gives it back. Stored as a FAILED transaction.
+Metadata: `reverses`, `kind`, `payout` (if it has one).
 """
 ERROR_REASON_NOT_DIVISIBLE: ErrorReason.ValueType  # 53
 """A COMPOUND transaction can be reversed only as a whole. Stored as a FAILED transaction.

@@ -181,7 +181,7 @@ class WalletServiceServicer:
         """Closes a wallet for ever. Its balance and its holds must be 0; its record stays readable. A closed wallet stays
         closed.
 
-        Reasons: WALLET_NOT_FOUND, WALLET_NOT_EMPTY, WALLET_STATE.
+        Reasons: WALLET_NOT_FOUND, WALLET_NOT_EMPTY, PAYOUTS_UNDER_WAY, WALLET_STATE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -94,7 +94,7 @@ class WalletServiceStub:
     """Closes a wallet for ever. Its balance and its holds must be 0; its record stays readable. A closed wallet stays
     closed.
 
-    Reasons: WALLET_NOT_FOUND, WALLET_NOT_EMPTY, WALLET_STATE.
+    Reasons: WALLET_NOT_FOUND, WALLET_NOT_EMPTY, PAYOUTS_UNDER_WAY, WALLET_STATE.
     """
 
 @_typing.type_check_only
@@ -163,7 +163,7 @@ class WalletServiceAsyncStub(WalletServiceStub):
     """Closes a wallet for ever. Its balance and its holds must be 0; its record stays readable. A closed wallet stays
     closed.
 
-    Reasons: WALLET_NOT_FOUND, WALLET_NOT_EMPTY, WALLET_STATE.
+    Reasons: WALLET_NOT_FOUND, WALLET_NOT_EMPTY, PAYOUTS_UNDER_WAY, WALLET_STATE.
     """
 
 class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -277,7 +277,7 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         """Closes a wallet for ever. Its balance and its holds must be 0; its record stays readable. A closed wallet stays
         closed.
 
-        Reasons: WALLET_NOT_FOUND, WALLET_NOT_EMPTY, WALLET_STATE.
+        Reasons: WALLET_NOT_FOUND, WALLET_NOT_EMPTY, PAYOUTS_UNDER_WAY, WALLET_STATE.
         """
 
 def add_WalletServiceServicer_to_server(servicer: WalletServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
