@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,21 @@ from typer.testing import CliRunner
 
 from migrations.__main__ import parser as migrations_parser
 from migrations.trees import TREES
+from payout_simulator.__main__ import _options as simulator_options
 from service_kit.settings import ServiceSettings
 from specie_cli.main import app
 from specie_cli.stack.issuer import AUDIENCE, ISSUER
-from tests.kit.deployed import COMPOSE, PRODUCTION, compose, files_named, gateway_options, handed_to, validated_by_envoy
+from tests.kit.deployed import (
+    COMPOSE,
+    PRODUCTION,
+    PROGRAMS,
+    Program,
+    compose,
+    files_named,
+    gateway_options,
+    handed_to,
+    validated_by_envoy,
+)
 from tests.kit.gateway import gateway_config, running_gateway
 from tests.kit.stack import ROOT, Stack
 from transaction_service.settings import TransactionSettings
@@ -31,12 +43,14 @@ HANDED_ON = re.compile(r"\$\{(\w+):-([^}]*)\}")
 # The gateway and the wallet service are told where one worker is.
 NOT_SET = {"workers", "worker_index", "database_dsn"}
 TLS = {"tls_certificate_file", "tls_key_file", "tls_ca_file"}
-FIXED = {"host", "port", "probe_port", "transaction_target", "service_token_file"}
+FIXED = {"host", "port", "probe_port", "transaction_target", "service_token_file", "seal_key_file", "webhook_keys_file"}
+# Under one name in .env.
+TOLD_TO_TWO = {"PAYOUT_PROVIDERS", "WEBHOOK_PRIVATE_NETWORKS"}
 SECRETS = {f"{role}_password": f"{role}0secret" for role in ("owner", "wallet", "transaction")}
 HEALTHY, DONE = {"condition": "service_healthy"}, {"condition": "service_completed_successfully"}
 
 both = pytest.mark.parametrize("deployment", BOTH)
-each_service = pytest.mark.parametrize("name", SETTINGS)
+each_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.container)
 
 
 def services(deployment: str) -> dict[str, Any]:
@@ -45,55 +59,72 @@ def services(deployment: str) -> dict[str, Any]:
 
 
 @both
-@each_service
-def test_the_services_take_these_settings(
-    deployment: str, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@each_program
+def test_the_programs_take_these_settings(
+    deployment: str, program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    service = services(deployment)[f"{name}-service"]
-    prefix = f"SPECIE_{name.upper()}_"
-    fields = SETTINGS[name].model_fields
+    service = services(deployment)[program.container]
+    fields = program.settings.model_fields
     tls = TLS if deployment == "production" else set()
     expected = fields.keys() - NOT_SET - TLS | tls
-    assert set(service["environment"]) == {f"{prefix}{field.upper()}" for field in expected}
+    assert program.told(service["environment"]) == expected
     assert all(isinstance(value, str) for value in service["environment"].values())
-    program = f"exec python -m {name}_service"
-    environment = handed_to(service["command"][-1], program, SECRETS, tmp_path) | service["environment"]
-    assert (ROOT / f"{name}_service" / "__main__.py").exists()
+    command = f"exec python -m {program.module}"
+    environment = handed_to(service["command"][-1], command, SECRETS, tmp_path) | service["environment"]
+    assert (ROOT / program.module.replace(".", "/") / "__main__.py").exists()
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
-    settings = SETTINGS[name]()
-    dsn = f"postgresql://specie_{name}:{name}0secret@postgres:5432/specie"
+    settings = program.settings()
+    dsn = f"postgresql://specie_{program.role}:{program.role}0secret@postgres:5432/specie"
     assert settings.database_dsn.get_secret_value() == dsn
-    assert settings.host == "0.0.0.0"  # noqa: S104 - inside the network of the containers
+    # Inside the network of the containers; nobody but itself asks the back office.
+    assert settings.host == ("127.0.0.1" if program.container == "back-office" else "0.0.0.0")  # noqa: S104
     assert settings.port == fields["port"].default
     changed = {field for field in expected if getattr(settings, field) != fields[field].default}
     assert changed <= FIXED | tls | {"auth_issuer", "auth_jwks"}
-    assert f"127.0.0.1:{settings.probe_port}" == service["healthcheck"]["test"][-1]
+    assert f"127.0.0.1:{program.health_port(settings)}" == service["healthcheck"]["test"][-1]
     assert service["healthcheck"]["test"][:-1] == ["CMD", "python", "-m", "service_kit.probe"]
     grace = int(service["stop_grace_period"].removesuffix("s"))
-    assert grace > settings.shutdown_notice_seconds + settings.shutdown_grace_seconds
-    files = [getattr(settings, field) for field in tls]
-    assert all_mounted([*files, getattr(settings, "service_token_file", "")], service)
+    assert grace > getattr(settings, "shutdown_notice_seconds", 0) + settings.shutdown_grace_seconds
+    assert all_mounted(program.files(settings), service)
 
 
-def all_mounted(files: list[Any], service: dict[str, Any]) -> bool:
+@both
+def test_the_ways_outside_are_told_alike(deployment: str) -> None:
+    told = [services(deployment)[program.container]["environment"] for program in PROGRAMS[1:]]
+    ledger, office = (
+        {k.partition(p.prefix)[2]: v for k, v in t.items()} for p, t in zip(PROGRAMS[1:], told, strict=True)
+    )
+    alike = {"PAYOUT_PROVIDERS", "WEBHOOK_KEYS_FILE", "WEBHOOK_PRIVATE_NETWORKS"}
+    assert {name: ledger[name] for name in alike} == {name: office[name] for name in alike}
+
+
+def test_the_payout_simulator_is_where_the_file_says() -> None:
+    simulator = BOTH["alone"]["services"]["payout-simulator"]
+    assert simulator["profiles"] == ["payout-simulator"]
+    options = simulator_options(simulator["command"][3:])
+    assert simulator["command"][:3] == ["python", "-m", "payout_simulator"]
+    assert f"simulator=payout-simulator:{options.port} in .env" in COMPOSE.read_text()
+    assert simulator["healthcheck"]["test"][-1] == f"127.0.0.1:{options.port}"
+
+
+def all_mounted(files: Iterable[str], service: dict[str, Any]) -> bool:
     """Whether the container has these files, as its own to read only."""
     secrets = {f"/run/secrets/{secret}" for secret in service.get("secrets", [])}
     folders = {volume.split(":")[1] for volume in service.get("volumes", []) if volume.endswith(":ro")}
     return all(str(file) in secrets or str(Path(file).parent) in folders for file in files if file)
 
 
-@each_service
-def test_what_is_handed_on_keeps_its_name_and_its_default(name: str) -> None:
-    service = yaml.safe_load(COMPOSE.read_text())["services"][f"{name}-service"]
-    fields = SETTINGS[name].model_fields
+@each_program
+def test_what_is_handed_on_keeps_its_name_and_its_default(program: Program) -> None:
+    service = yaml.safe_load(COMPOSE.read_text())["services"][program.container]
     handed_on = {key: HANDED_ON.findall(value) for key, value in service["environment"].items() if "$" in value}
     assert handed_on
-    for key, found in handed_on.items():
+    own = {key: found for key, found in handed_on.items() if key.removeprefix(program.prefix) not in TOLD_TO_TWO}
+    for key, found in own.items():
         assert [variable for variable, _ in found] == [key]
-    held = {key.removeprefix(f"SPECIE_{name.upper()}_").lower() for key in service["environment"]} - set(FIXED)
-    of_the_issuer = {field for field in fields if field.startswith("auth_")}
-    assert held - of_the_issuer == {key.removeprefix(f"SPECIE_{name.upper()}_").lower() for key in handed_on}
+    of_the_issuer = {field for field in program.settings.model_fields if field.startswith("auth_")}
+    assert program.told(service["environment"]) - FIXED - of_the_issuer == program.told(handed_on)
 
 
 @both
@@ -197,6 +228,7 @@ def test_everything_waits_for_what_it_needs(deployment: str) -> None:
     assert waits["migrate"] == {"postgres": HEALTHY}
     assert waits["transaction-service"] == ready
     assert waits["wallet-service"] == {**ready, "transaction-service": HEALTHY}
+    assert waits["back-office"] == {"migrate": DONE, "postgres": HEALTHY}
     assert waits["gateway-configuration"] == issuer
     assert waits["envoy"] == {
         "gateway-configuration": {**DONE, "restart": True},
@@ -287,6 +319,8 @@ def test_no_secret_stands_in_the_files(deployment: str) -> None:
 
 def test_the_example_names_what_compose_asks_for() -> None:
     example = (ROOT / ".env.example").read_text()
-    own = set(re.findall(r"\$\{(SPECIE_(?!WALLET|TRANSACTION)\w+):", COMPOSE.read_text() + PRODUCTION.read_text()))
+    own = set(
+        re.findall(r"\$\{(SPECIE_(?!WALLET|TRANSACTION|BACK_OFFICE)\w+):", COMPOSE.read_text() + PRODUCTION.read_text())
+    )
     assert own == set(re.findall(r"(SPECIE_[A-Z_]+)=", example))
     assert {f"{role}_password" for role in re.findall(r"in (\w+ \w+ \w+); do", example)[0].split()} == set(SECRETS)

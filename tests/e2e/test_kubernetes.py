@@ -12,7 +12,15 @@ from migrations.__main__ import parser as migrations_parser
 from migrations.trees import TREES
 from service_kit.health import LIVENESS
 from service_kit.settings import ServiceSettings
-from tests.kit.deployed import PRODUCTION, compose, files_named, gateway_options, validated_by_envoy
+from tests.kit.deployed import (
+    PRODUCTION,
+    PROGRAMS,
+    Program,
+    compose,
+    files_named,
+    gateway_options,
+    validated_by_envoy,
+)
 from tests.kit.stack import ROOT
 from transaction_service.settings import TransactionSettings
 from wallet_service.settings import WalletSettings
@@ -28,12 +36,21 @@ CONFIGURATION: dict[str, str] = OBJECTS["ConfigMap", "specie"]["data"]
 SETTINGS: dict[str, type[ServiceSettings]] = {"wallet": WalletSettings, "transaction": TransactionSettings}
 DSN = "postgresql://role:password@database:5432/specie"
 # What differs from the defaults because it must.
-DEPLOYED = {"auth_issuer", "auth_jwks", "host", "probe_port", "transaction_target", "service_token_file"}
+DEPLOYED = {
+    "auth_issuer",
+    "auth_jwks",
+    "host",
+    "probe_port",
+    "seal_key_file",
+    "service_token_file",
+    "transaction_target",
+    "webhook_keys_file",
+}
 TLS = {"tls_certificate_file", "tls_key_file", "tls_ca_file"}
 # The parts of a stop after the notice and the grace: what is due, and a PostgreSQL that does not answer.
 DUE_SECONDS, PATIENCE = 5, 3
 
-each_service = pytest.mark.parametrize("name", SETTINGS)
+each_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.container)
 each_pod = pytest.mark.parametrize(
     "key", [key for key in OBJECTS if key[0] in ("Deployment", "Job")], ids=lambda key: key[1]
 )
@@ -110,31 +127,31 @@ def test_the_guide_names_the_secrets_that_must_be_there() -> None:
     assert asked == told
 
 
-@each_service
-def test_the_services_take_these_settings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    key = ("Deployment", f"{name}-service")
+@each_program
+def test_the_programs_take_these_settings(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = ("Deployment", program.container)
     (container,) = pod(key)["containers"]
     for variable, value in environment(container).items():
         monkeypatch.setenv(variable, value)
-    settings = SETTINGS[name]()
-    prefix = f"SPECIE_{name.upper()}_"
-    told = {variable.removeprefix(prefix).lower() for variable in environment(container)}
-    fields = SETTINGS[name].model_fields
+    settings = program.settings()
+    told = program.told(environment(container))
+    fields = program.settings.model_fields
     assert told <= fields.keys()
     changed = {field for field in told if getattr(settings, field) != fields[field].default}
     assert changed <= DEPLOYED | TLS | {"database_dsn"}
-    assert told >= TLS | {"auth_audience", "auth_max_lifetime_seconds"}
-    assert container["command"] == ["python", "-m", f"{name}_service"]
-    assert (ROOT / f"{name}_service" / "__main__.py").exists()
-    assert mounted({getattr(settings, field) for field in TLS}, key, container)
+    assert told >= TLS | {"auth_audience", "auth_max_lifetime_seconds"} & fields.keys()
+    assert container["command"] == ["python", "-m", program.module]
+    assert (ROOT / program.module.replace(".", "/") / "__main__.py").exists()
+    assert mounted(program.files(settings), key, container)
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    assert ports == {"grpc": settings.port, "probes": settings.probe_port}
+    health = program.health_port(settings)
+    answers_calls = isinstance(settings, ServiceSettings)
+    assert ports == ({"grpc": settings.port} if answers_calls else {}) | {"probes": health}
     assert settings.port == fields["port"].default
     probes = {probe: container[probe]["grpc"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")}
-    liveness = {"port": settings.probe_port, "service": LIVENESS}
-    ready = {"port": settings.probe_port}
-    assert probes == {"startupProbe": liveness, "livenessProbe": liveness, "readinessProbe": ready}
-    stop = settings.shutdown_notice_seconds + settings.shutdown_grace_seconds + DUE_SECONDS
+    liveness = {"port": health, "service": LIVENESS}
+    assert probes == {"startupProbe": liveness, "livenessProbe": liveness, "readinessProbe": {"port": health}}
+    stop = getattr(settings, "shutdown_notice_seconds", 0) + settings.shutdown_grace_seconds + DUE_SECONDS
     stop += PATIENCE * settings.statement_timeout_seconds
     assert pod(key)["terminationGracePeriodSeconds"] > stop
 
@@ -263,8 +280,9 @@ def test_who_may_talk_to_whom() -> None:
         }
     )
     out = {(name, port) for name, spec in policies.items() for port in to_anywhere(spec)}
-    database = {("wallet-service", 5432), ("transaction-service", 5432), ("migrations", 5432)}
-    assert out == database | {("wallet-service", 443), ("transaction-service", 443), ("gateway", 443)}
+    database = {(name, 5432) for name in ("wallet-service", "transaction-service", "back-office", "migrations")}
+    issuer = {(name, 443) for name in ("wallet-service", "transaction-service", "gateway")}
+    assert out == database | issuer | {("back-office", 443)}
 
 
 def lines(policies: dict[str, Any], direction: str, other_end: str) -> set[tuple[str, str, int]]:

@@ -25,7 +25,6 @@ from specie_cli.stack.postgres import wheel_tree
 from tests.kit.ports import free_port
 from tests.kit.stack import SPECIE, STOP_TIMEOUT_SECONDS, Stack, running_stack, specie
 
-
 NAMES = {"bin/postgres": "postgresql", "envoy.yaml": "envoy", "transaction_service.back_office": "back-office"}
 """By what tells a part's process, where that is not the service's own name."""
 

