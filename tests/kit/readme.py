@@ -6,13 +6,17 @@ from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
-from service_kit.settings import ServiceSettings
+from service_kit.settings import ProcessSettings, ServiceSettings
+from transaction_service.back_office.settings import BackOfficeSettings
 from transaction_service.settings import TransactionSettings
 from wallet_service.settings import WalletSettings
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 BEGIN, END = "<!-- settings: begin -->\n", "<!-- settings: end -->"
 NOT_FOR_USERS = {"worker_index"}
+PROCESSES: tuple[type[ProcessSettings], ...] = (WalletSettings, TransactionSettings, BackOfficeSettings)
+DESCRIBED = (TransactionSettings, WalletSettings, BackOfficeSettings)
+"""Whose words come first, where they differ."""
 
 
 @dataclass(frozen=True)
@@ -30,26 +34,25 @@ def blocks(document: Path = README) -> list[Block]:
 
 
 def settings_table() -> str:
-    """Every setting of both services: its name, its default in each, and what it does."""
-    rows = ["| setting | wallet | transaction | what it does |", "| --- | --- | --- | --- |"]
-    wallet, transaction = WalletSettings.model_fields, TransactionSettings.model_fields
-    shared = [name for name in ServiceSettings.model_fields if name not in NOT_FOR_USERS]
-    own = [name for fields in (wallet, transaction) for name in fields if name not in ServiceSettings.model_fields]
-    for name in (*shared, *own):
-        field = transaction.get(name) or wallet[name]
-        defaults = [_default(WalletSettings, name), _default(TransactionSettings, name)]
-        rows.append(f"| `{name.upper()}` | {defaults[0]} | {defaults[1]} | {field.description} |")
+    """Every setting of every process: its name, its default in each, and what it does."""
+    rows = ["| setting | wallet | transaction | back office | what it does |", "| --- | --- | --- | --- | --- |"]
+    names = dict.fromkeys(ServiceSettings.model_fields) | dict.fromkeys(n for p in PROCESSES for n in p.model_fields)
+    for name in names:
+        if name not in NOT_FOR_USERS:
+            described = next(p.model_fields[name] for p in DESCRIBED if name in p.model_fields).description
+            defaults = " | ".join(_default(process, name) for process in PROCESSES)
+            rows.append(f"| `{name.upper()}` | {defaults} | {described} |")
     return "\n".join(rows) + "\n"
 
 
-def _default(settings: type[ServiceSettings], name: str) -> str:
+def _default(settings: type[ProcessSettings], name: str) -> str:
     field = settings.model_fields.get(name)
     if field is None:
         return ""
     if field.default is PydanticUndefined:
         return "required"
     default = field.default
-    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`" if default != "" else "empty"
 
 
 def main() -> None:
