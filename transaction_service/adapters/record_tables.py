@@ -153,7 +153,7 @@ webhook_endpoint = Table(
     Column("old_secret_until", TIME, comment="until then events are signed with it, too"),
     Column("position_xid", BigInteger, nullable=False, comment="the place in the feed up to which it is taken"),
     Column("position_id", ID, nullable=False),
-    Column("generation", BigInteger, nullable=False, comment="grows when somebody moves its position"),
+    Column("generation", BigInteger, nullable=False, comment="grows whenever somebody changes it"),
     Column("courier", Text, nullable=False, comment="who sends its events; empty: nobody"),
     Column("claimed_until", TIME, comment="until then it is the courier's"),
     Column("create_time", TIME, nullable=False),
@@ -182,5 +182,5 @@ webhook_delivery = Table(
     Column("deliver_time", TIME),
     CheckConstraint("(state = 1) = (next_time IS NOT NULL)", name="due"),
     Index("webhook_delivery_pending_idx", "endpoint_id", "xid", "mark_id", "id", postgresql_where=text("state = 1")),
-    Index("webhook_delivery_endpoint_idx", "endpoint_id", "create_time", "id"),
+    Index("webhook_delivery_endpoint_idx", "endpoint_id", "xid", "mark_id", "id"),
 )

@@ -32,7 +32,7 @@ def upgrade() -> None:
             "position_xid", sa.BigInteger, nullable=False, comment="the place in the feed up to which it is taken"
         ),
         sa.Column("position_id", ID, nullable=False),
-        sa.Column("generation", sa.BigInteger, nullable=False, comment="grows when somebody moves its position"),
+        sa.Column("generation", sa.BigInteger, nullable=False, comment="grows whenever somebody changes it"),
         sa.Column("courier", sa.Text, nullable=False, comment="who sends its events; empty: nobody"),
         sa.Column("claimed_until", TIME, comment="until then it is the courier's"),
         sa.Column("create_time", TIME, nullable=False),
@@ -71,7 +71,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 1"),
     )
     op.create_index(
-        "webhook_delivery_endpoint_idx", "webhook_delivery", ["endpoint_id", "create_time", "id"], schema=SCHEMA
+        "webhook_delivery_endpoint_idx", "webhook_delivery", ["endpoint_id", "xid", "mark_id", "id"], schema=SCHEMA
     )
     for table in ("webhook_endpoint", "webhook_delivery"):
         op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{table} TO {ROLE}")
