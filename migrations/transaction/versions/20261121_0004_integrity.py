@@ -12,29 +12,55 @@ depends_on = None
 SCHEMA = "transactions"
 ROLE = "specie_transaction"
 TIME = sa.DateTime(timezone=True)
+ID = sa.Uuid(as_uuid=False)
+BEGINNING = "00000000-0000-0000-0000-000000000000"
 
 
 def upgrade() -> None:
-    op.create_table(
+    integrity = op.create_table(
         "integrity",
         sa.Column("name", sa.Text, nullable=False, comment="`ledger`: it has one row"),
         sa.Column(
             "until_xid", sa.BigInteger, nullable=False, comment="the place in the feed up to which it has looked"
         ),
-        sa.Column("until_id", sa.Uuid(as_uuid=False), nullable=False),
+        sa.Column("until_id", ID, nullable=False),
         sa.Column(
             "checked_entries", sa.BigInteger, nullable=False, comment="how many it has looked at on its way there"
         ),
         sa.Column("check_time", TIME, comment="when it last looked at what is new"),
-        sa.Column("lap_account", sa.Uuid(as_uuid=False), nullable=False, comment="the lap has checked those up to it"),
         sa.Column("lap_began", TIME, comment="null: none is under way"),
+        sa.Column(
+            "lap_xid", sa.BigInteger, nullable=False, comment="the lap has been through the feed up to this place"
+        ),
+        sa.Column("lap_id", ID, nullable=False),
+        sa.Column("lap_account", ID, comment="then through the accounts before it; null: it is still in the feed"),
+        sa.Column("lap_seq", sa.BigInteger, nullable=False, comment="of that account, through its entries up to it"),
+        sa.Column("lap_entries", sa.BigInteger, nullable=False, comment="entries that it has been through so far"),
+        sa.Column("lap_rest_until", TIME, comment="it does not go on before"),
         sa.Column("lap_time", TIME, comment="when a lap last ended"),
         sa.Column("lap_seconds", sa.Double, nullable=False, comment="how long that lap took, rests included"),
         sa.Column("findings", postgresql.JSONB, nullable=False, comment="what does not hold, the oldest first"),
         sa.PrimaryKeyConstraint("name", name="integrity_pkey"),
         schema=SCHEMA,
     )
-    op.execute(f"GRANT SELECT, INSERT, UPDATE ON {SCHEMA}.integrity TO {ROLE}")
+    op.bulk_insert(
+        integrity,
+        [
+            {
+                "name": "ledger",
+                "until_xid": 0,
+                "until_id": BEGINNING,
+                "checked_entries": 0,
+                "lap_xid": 0,
+                "lap_id": BEGINNING,
+                "lap_seq": 0,
+                "lap_entries": 0,
+                "lap_seconds": 0,
+                "findings": [],
+            }
+        ],
+    )
+    op.execute(f"GRANT SELECT, UPDATE ON {SCHEMA}.integrity TO {ROLE}")
 
 
 def downgrade() -> None:
