@@ -2,10 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
 
 import grpc
-from grpc_status import rpc_status
 from specie.transaction.v1 import (
     Entry,
     ReportClosing,
@@ -14,11 +12,7 @@ from specie.transaction.v1 import (
     ReportOpening,
 )
 
-PAUSES_SECONDS: Final = (0.1, 0.5, 1, 2, 4, 8, 8)
-"""Before each attempt to go on. After an entry has come they begin anew."""
-TRIED_AGAIN: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
-BROKEN_OFF: Final = {grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN}
-"""What gRPC itself says of a connection that was reset. With a status of ours it is the service's last word."""
+from specie_cli.breaks import PAUSES_SECONDS, may_pass
 
 Call = Callable[[ReportEntriesRequest], Iterable[ReportEntriesResponse]]
 
@@ -45,19 +39,12 @@ def read(
                     failures = 0
             check.ended()
         except grpc.RpcError as error:
-            if check.opening is None or failures == len(PAUSES_SECONDS) or not _may_pass(error):
+            if check.opening is None or failures == len(PAUSES_SECONDS) or not may_pass(error):
                 raise
             pause(PAUSES_SECONDS[failures])
             failures += 1
             asked.end_time.CopyFrom(check.opening.end_time)
             asked.after_sequence = check.sequence
-
-
-def _may_pass(error: grpc.RpcError) -> bool:
-    if not isinstance(error, grpc.Call):
-        return False
-    code = error.code()
-    return code in TRIED_AGAIN or (code in BROKEN_OFF and rpc_status.from_call(error) is None)
 
 
 class _Check:

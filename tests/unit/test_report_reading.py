@@ -16,7 +16,8 @@ from specie.transaction.v1 import (
 from specie.type.v1 import Money
 
 from service_kit.status import internal, to_status
-from specie_cli.reports.reading import PAUSES_SECONDS, Unsound, read
+from specie_cli.breaks import PAUSES_SECONDS
+from specie_cli.reports.reading import Unsound, read
 
 END = Timestamp(seconds=1_800_000_000)
 
