@@ -24,6 +24,7 @@ from tests.kit.builders import (
 )
 from tests.kit.ledgers import postgres_ledger
 from tests.kit.postgres import Database
+from tests.kit.tampering import set_guards
 from transaction_service.domain.movement import Manner, Work
 from transaction_service.domain.terms import Terms
 
@@ -97,11 +98,12 @@ def acknowledged(database: Database) -> dict[str, str]:
 
 @pytest.fixture
 def owner(database: Database, acknowledged: dict[str, str]) -> Iterator[psycopg2.extensions.connection]:
-    """A transaction of the owner without the tables' own checks; it is never committed."""
+    """A transaction of the owner without the tables' own checks and guards; it is never committed."""
     assert acknowledged
     connection = psycopg2.connect(database.owner_dsn)
     with connection.cursor() as cursor:
         cursor.execute("SET search_path = transactions")
+        set_guards(cursor, "DISABLE")
         cursor.execute(
             "SELECT format('ALTER TABLE %I DROP CONSTRAINT %I', c.relname, k.conname) FROM pg_constraint k"
             " JOIN pg_class c ON c.oid = k.conrelid WHERE k.connamespace = 'transactions'::regnamespace"

@@ -13,6 +13,7 @@ from service_kit.database import Database as Connections
 from tests.kit.builders import code, placing, transfer
 from tests.kit.ledgers import Ledger, funded, postgres_ledger, session
 from tests.kit.postgres import Database, Server
+from tests.kit.tampering import unguarded
 from tests.kit.tokens import IDENTITY
 from transaction_service.adapters.work import AGAIN_MAX, AGAIN_MIN, SqlDueHolds, SqlPendingTransfers
 from transaction_service.domain.hold_commands import expiry
@@ -137,9 +138,8 @@ def test_pending_transfers_are_handed_on_in_that_order(kind: Kind) -> None:
 @pytest.mark.parametrize("kind", ["pending"], indirect=True)
 def test_what_this_version_cannot_read_is_told_and_left_to_another(kind: Kind) -> None:
     first, broken, last = kind.make(30, 20, 10)
-    with session(kind.dsn) as cursor:
+    with unguarded(kind.dsn) as cursor:
         cursor.execute(AS_OF_A_LATER_VERSION, (broken.id,))
-        cursor.connection.commit()
     with structlog.testing.capture_logs() as logs:
         assert ids(kind.claim()) == ids([first, last])
     assert [(log["event"], log["transaction"]) for log in logs] == [("due_work_unreadable", broken.id)]

@@ -8,6 +8,7 @@ import pytest
 from tests.kit.builders import code, deposit, placing, transfer
 from tests.kit.ledgers import Ledger, funded, postgres_ledger, session
 from tests.kit.postgres import Database
+from tests.kit.tampering import unguarded
 from transaction_service.domain.identity import account_id
 from transaction_service.domain.terms import Terms
 
@@ -44,7 +45,10 @@ def test_checks_hold_for_the_owner_too(ledger: Ledger, database: Database, state
     [alice] = funded(ledger, 50, "alice")
     placed = placing(alice, "system/cash-usd", 20)
     assert [code(answer) for answer in ledger.post(placed)] == ["POSTED"]
-    with session(database.owner_dsn) as cursor, pytest.raises(psycopg2.errors.CheckViolation, match=f'"{check}"'):
+    with (
+        pytest.raises(psycopg2.errors.CheckViolation, match=f'"{check}"'),
+        unguarded(database.owner_dsn) as cursor,
+    ):
         cursor.execute(statement, {"alice": account_id(alice), "hold": placed.id})
 
 

@@ -64,25 +64,24 @@ async def scheduled(client: Client, source: str, destination: str, amount: int =
     return name.partition("/")[2]
 
 
-def change(ledger: Ledger, *statements: str, values: Mapping[str, object]) -> None:
-    """As the owner of the tables, in one transaction."""
+def change(ledger: Ledger, statement: str, values: Mapping[str, object]) -> None:
+    """As the owner of the tables."""
     with ledger.session() as cursor:
-        for statement in statements:
-            cursor.execute(statement, values)
+        cursor.execute(statement, values)
         cursor.connection.commit()
 
 
 def due(ledger: Ledger, *ids: str) -> None:
     """They were to be posted at this very moment."""
-    change(
-        ledger,
-        # As the lanes lock them, or the two could wait for each other.
-        "SELECT FROM transactions.pending WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR UPDATE",
-        "UPDATE transactions.pending SET execute_time = now() WHERE id = ANY(%(ids)s::uuid[])",
-        "UPDATE transactions.transaction SET terms = jsonb_set(terms, '{execute_time}', to_jsonb(now()))"
-        " WHERE id = ANY(%(ids)s::uuid[]) AND state = 3",
-        values={"ids": list(ids)},
-    )
+    # The guards first, which waits for whoever writes; then as the lanes lock: or two could wait for each other.
+    with ledger.unguarded() as cursor:
+        cursor.execute(
+            "SELECT FROM pending WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR UPDATE;"
+            "UPDATE pending SET execute_time = now() WHERE id = ANY(%(ids)s::uuid[]);"
+            "UPDATE transaction SET terms = jsonb_set(terms, '{execute_time}', to_jsonb(now()))"
+            " WHERE id = ANY(%(ids)s::uuid[]) AND state = 3",
+            {"ids": list(ids)},
+        )
 
 
 def claim(ledger: Ledger, id_: str, lease: str | None) -> None:

@@ -11,6 +11,7 @@ from psycopg2 import sql
 from tests.kit.ledgers import session
 from tests.kit.postgres import Database, Server
 from tests.kit.stalls import halted
+from tests.kit.tampering import unguarded
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,12 @@ class Ledger:
     def session(self) -> Iterator[Any]:
         """A cursor in one transaction, as `tests.kit.ledgers.session`."""
         with session(self._dsn) as cursor:
+            yield cursor
+
+    @contextmanager
+    def unguarded(self) -> Iterator[Any]:
+        """A cursor for which the record's guards are away; committed at the end."""
+        with unguarded(self._dsn) as cursor:
             yield cursor
 
     @contextmanager

@@ -1,13 +1,18 @@
 """What somebody does who can do everything in the database: the guards of the record are away meanwhile."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Final
 
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class with a function's name
 
-GUARDED = ("transaction", "entry", "block", "seal_key", "act")
+GUARDED: Final[Mapping[str, tuple[str, ...]]] = {
+    "transactions": ("transaction", "entry", "block", "seal_key", "act"),
+    "wallets": ("act",),
+}
+"""By schema: the tables that refuse changes."""
 
 
 @contextmanager
@@ -17,10 +22,15 @@ def unguarded(owner_dsn: str, schema: str = "transactions") -> Iterator[Cursor]:
     try:
         with connection, connection.cursor() as cursor:
             cursor.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(schema)))
-            for table in GUARDED:
-                cursor.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER USER").format(sql.Identifier(table)))
+            set_guards(cursor, "DISABLE", schema)
             yield cursor
-            for table in GUARDED:
-                cursor.execute(sql.SQL("ALTER TABLE {} ENABLE TRIGGER USER").format(sql.Identifier(table)))
+            set_guards(cursor, "ENABLE", schema)
     finally:
         connection.close()
+
+
+def set_guards(cursor: Cursor, verb: str, schema: str = "transactions") -> None:
+    """`verb`: DISABLE or ENABLE. As the owner, for everybody, when it is committed; whoever writes is waited for."""
+    for table in GUARDED[schema]:
+        statement = sql.SQL("ALTER TABLE {} {} TRIGGER USER")
+        cursor.execute(statement.format(sql.Identifier(schema, table), sql.SQL(verb)))

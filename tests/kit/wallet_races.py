@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg2
 import pytest
 from pydantic import SecretStr
 
@@ -14,6 +13,7 @@ from service_kit.database import Database as Connections
 from service_kit.status import Refusal
 from tests.kit.accounts import FakeAccounts, Order, unavailable
 from tests.kit.postgres import Database
+from tests.kit.tampering import unguarded
 from tests.kit.tokens import WALLET_IDENTITY
 from tests.kit.wallets import Worker, creation
 from wallet_service.adapters.sql_store import SqlWalletStore
@@ -66,10 +66,8 @@ class Scene:
 @asynccontextmanager
 async def scene(database: Database) -> AsyncIterator[Scene]:
     connections = Connections(WalletSettings(database_dsn=SecretStr(database.wallet_dsn), **WALLET_IDENTITY), "test")
-    connection = psycopg2.connect(database.owner_dsn)
-    with connection, connection.cursor() as cursor:
-        cursor.execute("TRUNCATE wallets.wallet")
-    connection.close()
+    with unguarded(database.owner_dsn, "wallets") as cursor:
+        cursor.execute("TRUNCATE wallet, act")
     store = SqlWalletStore(connections, due_seconds=0)
     accounts = FakeAccounts()
     try:

@@ -12,6 +12,12 @@ SCHEMA = "transactions"
 ROLE = "specie_transaction"
 TIME = sa.DateTime(timezone=True)
 DECIDED_STAYS = "transaction_decided_stays"
+ASKED_STAYS = "transaction_asked_stays"
+ASKED = (
+    "id, kind, source, destination, amount, currency, description, external_reference, labels, principal, request_id,"
+    " trace_id, fingerprint, create_time, terms, hold, reverses"
+)
+"""All columns but those in which a PENDING one gets its outcome."""
 
 
 def upgrade() -> None:
@@ -79,6 +85,10 @@ def _refuse_changes() -> None:
         FOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.refuse_change()
     """)
     op.execute(f"""
+        CREATE TRIGGER {ASKED_STAYS} BEFORE UPDATE OF {ASKED} ON {SCHEMA}.transaction
+        FOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.refuse_change()
+    """)
+    op.execute(f"""
         CREATE TRIGGER {DECIDED_STAYS} BEFORE UPDATE ON {SCHEMA}.transaction
         FOR EACH ROW WHEN (old.state <> 3) EXECUTE FUNCTION {SCHEMA}.refuse_change()
     """)
@@ -89,6 +99,7 @@ def downgrade() -> None:
     for trigger, table in (
         ("entry_stays", "entry"),
         ("transaction_stays", "transaction"),
+        (ASKED_STAYS, "transaction"),
         (DECIDED_STAYS, "transaction"),
     ):
         op.execute(f"DROP TRIGGER {trigger} ON {SCHEMA}.{table}")
