@@ -70,8 +70,8 @@ class PayoutStore(Protocol):
     async def paid(self, payout: Payout, reference: str) -> bool:
         """Of one that is PENDING, or DEAD without having been refused."""
 
-    async def refused(self, payout: Payout, reference: str, refusal: str) -> bool:
-        """Of a PENDING one. It stays claimed, and is due."""
+    async def refused(self, payout: Payout, reference: str, refusal: str) -> Payout | None:
+        """Of a PENDING one. It stays claimed, and is due. As it is now; None: it was not PENDING any more."""
 
     async def taken(self, payout: Payout, reference: str, pause_seconds: float) -> bool:
         """Of a PENDING one: the provider has it under way. Ends the claim."""
