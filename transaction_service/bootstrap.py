@@ -10,6 +10,7 @@ from specie.transaction.v1 import (
     add_AccountServiceServicer_to_server,
     add_HealthServiceServicer_to_server,
     add_TransactionServiceServicer_to_server,
+    add_WebhookServiceServicer_to_server,
 )
 
 from service_kit.database import Database
@@ -19,9 +20,11 @@ from service_kit.status import Refusal
 from transaction_service.adapters.accounts import SqlAccounts
 from transaction_service.adapters.feed import SqlFeed
 from transaction_service.adapters.holds import SqlHoldReader
+from transaction_service.adapters.hosts import SystemResolver
 from transaction_service.adapters.integrity import SqlIntegrity
 from transaction_service.adapters.posting_store import PostgresPostingStore
 from transaction_service.adapters.reader import SqlLedgerReader
+from transaction_service.adapters.webhook_endpoints import SqlEndpoints
 from transaction_service.adapters.work import SqlDueHolds, SqlPendingTransfers
 from transaction_service.domain.movement import Manner
 from transaction_service.integrity import LatestSums
@@ -35,8 +38,11 @@ from transaction_service.rpc.account_servicer import AccountServicer
 from transaction_service.rpc.health_servicer import HealthServicer
 from transaction_service.rpc.poster import Poster
 from transaction_service.rpc.transaction_servicer import TransactionServicer
+from transaction_service.rpc.webhook_servicer import WebhookServicer
 from transaction_service.settings import TransactionSettings
 from transaction_service.tail import Tail
+from transaction_service.webhooks.destination import Destinations
+from transaction_service.webhooks.secrets import Secrets
 
 WATCH_SECONDS: Final = 1.0
 LANE_PATIENCE: Final = 3
@@ -58,7 +64,10 @@ async def serve(settings: TransactionSettings) -> None:
 
 
 def build(settings: TransactionSettings) -> Application:
-    """Starts the lanes. Call it on the running event loop, whose callers the lanes will answer."""
+    """Starts the lanes. Call it on the running event loop, whose callers the lanes will answer. Raises OSError when a
+    file that the settings name cannot be used."""
+    # First: nothing runs yet that would have to be ended.
+    secrets = Secrets.from_file(settings.webhook_keys_file) if settings.webhook_keys_file else None
     database = Database(settings, "specie transaction reads")
     accounts, holds = SqlAccounts(database), SqlHoldReader(database)
     reader, tail = SqlLedgerReader(database), Tail(SqlFeed(database), settings.watchers_max)
@@ -70,6 +79,8 @@ def build(settings: TransactionSettings) -> Application:
     servicer = TransactionServicer(Poster(queue), pending, reader, holds, accounts, tail, reports)
     internal = AccountServicer(accounts)
     health = HealthServicer(LatestSums(SqlIntegrity(database)), queue)
+    destinations = Destinations(SystemResolver(), private=settings.webhook_private_networks)
+    webhooks = WebhookServicer(SqlEndpoints(database), destinations, secrets, tail.feed)
     # Of their own, so that what falls due is posted also while more is read than this process can read.
     due_database = Database(settings.model_copy(update={"read_threads": 1}), "specie transaction dispatchers")
     dispatchers = dispatchers_of(due_database, queue, pending, settings)
@@ -96,6 +107,7 @@ def build(settings: TransactionSettings) -> Application:
             SERVICE: partial(add_TransactionServiceServicer_to_server, servicer),
             "specie.transaction.v1.AccountService": partial(add_AccountServiceServicer_to_server, internal),
             "specie.transaction.v1.HealthService": partial(add_HealthServiceServicer_to_server, health),
+            "specie.transaction.v1.WebhookService": partial(add_WebhookServiceServicer_to_server, webhooks),
         },
         check=check,
         background=(partial(watch, lanes), *(dispatcher.run for dispatcher in dispatchers)),

@@ -1,18 +1,16 @@
-"""WatchTransactions: the tail of the feed as a stream of messages, and cursors as callers see them."""
+"""WatchTransactions: the tail of the feed as a stream of messages."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any, Final
-from uuid import UUID
 
 from specie.transaction.v1 import WatchTransactionsRequest, WatchTransactionsResponse
 
-from service_kit import pages
 from service_kit.call import bound_to, current_call
 from service_kit.status import RETRY_AFTER_SECONDS, Refusal
-from transaction_service.domain.account import INT64_MAX
 from transaction_service.ports import Accounts, Mark
 from transaction_service.rpc.convert import transaction_message
+from transaction_service.rpc.cursors import to_cursor, to_mark
 from transaction_service.rpc.lookups import check_wallet
 from transaction_service.tail import Tail, TooManyWatchers
 
@@ -39,7 +37,7 @@ class Watching:
                 async for mark, transaction in news:
                     yield WatchTransactionsResponse(
                         transaction=None if transaction is None else transaction_message(transaction),
-                        cursor=pages.encode(list(mark), "watch", wallet),
+                        cursor=to_cursor(mark, wallet),
                     )
         except TooManyWatchers:
             text = "as many streams of WatchTransactions are open as may be; try again later, or at another instance"
@@ -55,7 +53,7 @@ class Watching:
         feed = self._tail.feed
         if cursor == BEGINNING:
             return feed.beginning
-        mark = _parsed(cursor, request.wallet)
+        mark = to_mark(cursor, request.wallet)
         if mark is None or mark > await feed.end():
             what = "cursor" if last_event is None else "Last-Event-ID"
             raise Refusal(
@@ -63,20 +61,3 @@ class Watching:
                 f"the {what} was not sent by WatchTransactions for this wallet; use one that was, or `beginning`",
             )
         return mark
-
-
-def _parsed(cursor: str, wallet: str) -> Mark | None:
-    try:
-        position = pages.decode(cursor, "watch", wallet)
-    except Refusal:
-        return None
-    match position:
-        case [int(commit), str(id_)] if not isinstance(commit, bool) and 0 <= commit <= INT64_MAX and _is_id(id_):
-            return Mark(commit, id_)
-    return None
-
-
-def _is_id(text: str) -> bool:
-    with suppress(ValueError):
-        return str(UUID(text)) == text
-    return False
