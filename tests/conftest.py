@@ -34,7 +34,8 @@ def pages() -> Iterator[Pages]:
 @pytest.fixture(scope="session")
 def stack(pages: Pages) -> Iterator[Stack]:
     """Everything, running: for tests that come through the gateway."""
-    with running_stack(("--ephemeral", "--cors-origin", pages.known)) as running:
+    outside = ("--payout-simulator", "--private-webhooks")
+    with running_stack(("--ephemeral", "--cors-origin", pages.known, *outside)) as running:
         yield running
 
 

@@ -1,59 +1,78 @@
-"""One valid request for every call of the contract, and the ways in: as JSON, as gRPC, and on the inner network."""
+"""One valid request for every call of the contract, about what somebody has."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
 from uuid import uuid4
 
-import specie
-from google.api import annotations_pb2
-from google.protobuf.descriptor import MethodDescriptor
+import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from specie.transaction.v1 import (
     Account,
     AccountKind,
     AccountState,
+    AuditServiceStub,
     BatchTransferRequest,
     CancelTransactionRequest,
     CaptureHoldRequest,
+    CheckIntegrityRequest,
+    CreateWebhookEndpointRequest,
+    DeleteWebhookEndpointRequest,
     DepositRequest,
+    DisableWebhookEndpointRequest,
+    EnableWebhookEndpointRequest,
     GetAccountsRequest,
     GetBalanceRequest,
+    GetCheckpointRequest,
     GetHealthRequest,
     GetHoldRequest,
+    GetInclusionProofRequest,
+    GetPayoutRequest,
     GetTransactionRequest,
+    GetWebhookEndpointRequest,
+    ListActsRequest,
+    ListAuditRecordsRequest,
     ListEntriesRequest,
     ListHoldsRequest,
+    ListPayoutsRequest,
+    ListSealKeysRequest,
     ListTransactionsRequest,
+    ListWebhookDeliveriesRequest,
+    ListWebhookEndpointsRequest,
     OpenAccountRequest,
+    PayoutDestination,
     PlaceHoldRequest,
     PostTransactionRequest,
+    ReadBlocksRequest,
+    RedeliverWebhookRequest,
     ReleaseHoldRequest,
     ReleaseHoldsRequest,
+    ReplayWebhookEndpointRequest,
     ReportEntriesRequest,
+    RetryPayoutRequest,
     ReverseTransactionRequest,
+    RotateWebhookSecretRequest,
     SetAccountLimitsRequest,
     SetAccountStateRequest,
     TransactionServiceStub,
     TransferMode,
     TransferRequest,
+    UpdateWebhookEndpointRequest,
     WatchTransactionsRequest,
+    WebhookEndpoint,
+    WebhookServiceStub,
     WithdrawRequest,
 )
-from specie.type.v1 import Access, Limits
+from specie.type.v1 import Limits
 from specie.wallet.v1 import (
     BatchGetWalletsRequest,
     CloseWalletRequest,
     CreateWalletRequest,
     FreezeWalletRequest,
     GetWalletRequest,
+    ListWalletActsRequest,
     ListWalletsRequest,
     UnfreezeWalletRequest,
     UpdateWalletRequest,
@@ -61,101 +80,26 @@ from specie.wallet.v1 import (
     WalletServiceStub,
 )
 
-from service_kit.caller import access_of
+from specie_cli.stack.local import SIMULATED_PROVIDER
 from tests.kit.calls import CALL_SECONDS, key, posting, usd
+from tests.kit.service import wait_until
 from tests.kit.stack import Stack
 
 IN_THE_FAR_FUTURE = 4_000_000_000
 """Seconds since 1970: the year 2096."""
 RICH = 10_000
-
-
-@dataclass(frozen=True)
-class Rpc:
-    """A call of the contract."""
-
-    descriptor: MethodDescriptor
-
-    @property
-    def path(self) -> str:
-        """/package.Service/Method"""
-        return f"/{self.descriptor.containing_service.full_name}/{self.descriptor.name}"
-
-    @property
-    def name(self) -> str:
-        """Service.Method"""
-        return f"{self.descriptor.containing_service.name}.{self.descriptor.name}"
-
-    @property
-    def access(self) -> Access:
-        return access_of(self.path)
-
-    @property
-    def bindings(self) -> list[Any]:
-        """As google.api.http has them, the additional ones too; none: the gateway does not route it."""
-        options: Any = self.descriptor.GetOptions()
-        if not options.HasExtension(annotations_pb2.http):
-            return []
-        rule = options.Extensions[annotations_pb2.http]
-        return [rule, *rule.additional_bindings]
-
-
-def all_rpcs() -> list[Rpc]:
-    """Of all services of the contract, whoever serves them."""
-    found: dict[str, Rpc] = {}
-    folder = Path(next(iter(specie.__path__)))
-    for file in folder.rglob("*_pb2.py"):
-        module = ".".join(file.relative_to(folder.parent).with_suffix("").parts)
-        for service in import_module(module).DESCRIPTOR.services_by_name.values():
-            found |= {rpc.path: rpc for rpc in map(Rpc, service.methods)}
-    return [found[path] for path in sorted(found)]
-
-
-@dataclass(frozen=True)
-class AsHttp:
-    """A request on the wire. `body` None: it has none."""
-
-    verb: str
-    path: str
-    body: bytes | None
-
-
-def as_http(rule: Any, request: Message) -> AsHttp:  # noqa: ANN401 - google.api.HttpRule has no stub here
-    """What google.api.http makes of a request: fields in the path, in the body, and the rest in the query."""
-    verb = rule.WhichOneof("pattern")
-    path, rest = getattr(rule, verb), MessageToDict(request)
-    while "{" in path:
-        before, _, after = path.partition("{")
-        field, _, after = after.partition("=")
-        *outer, last = field.split(".")
-        holder = rest
-        for name in outer:
-            holder = holder[name]
-        path = before + quote(holder.pop(last)) + after.partition("}")[2]
-    body: object = None
-    if rule.body == "*":
-        body, rest = rest, {}
-    elif rule.body:
-        body = rest.pop(rule.body)
-    query = urlencode(list(_flat(rest)), quote_via=quote)  # the gateway takes + for itself
-    content = None if body is None else json.dumps(body).encode()
-    return AsHttp(verb.upper(), f"{path}?{query}" if query else path, content)
-
-
-def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in fields.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield from ((prefix + name, one) for one in (value if isinstance(value, list) else [value]))
+NOBODY_LISTENS = "http://127.0.0.1:9/webhooks"
+"""The port of `discard` (RFC 863), which no machine serves any more."""
 
 
 class House:
     """The services, called by somebody who may do everything."""
 
-    def __init__(self, stack: Stack, wallets: WalletServiceStub, transactions: TransactionServiceStub) -> None:
-        self.wallets = stack.authorised(wallets)
-        self.transactions = stack.authorised(transactions)
+    def __init__(self, stack: Stack, wallets: grpc.Channel, transactions: grpc.Channel) -> None:
+        self.wallets = stack.authorised(WalletServiceStub(wallets))
+        self.transactions = stack.authorised(TransactionServiceStub(transactions))
+        self.audit = stack.authorised(AuditServiceStub(transactions))
+        self.webhooks = stack.authorised(WebhookServiceStub(transactions))
         self.shop = self.open("shop")
 
     def open(self, owner: str, balance: int = RICH) -> str:
@@ -202,10 +146,58 @@ class Estate:
         name: str = self.house.transactions.PlaceHold(request, timeout=CALL_SECONDS).hold.name
         return name
 
+    @cached_property
+    def payout(self) -> str:
+        destination = PayoutDestination(provider=SIMULATED_PROVIDER, account="DE02120300000000202051")
+        request = WithdrawRequest(wallet=self.wallet, amount=usd(3), payout=destination, request_id=key())
+        name: str = self.house.transactions.Withdraw(request, timeout=CALL_SECONDS).transaction.payout
+        return name
+
+    @cached_property
+    def sealed(self) -> str:
+        """A transaction that stands in the audit chain."""
+
+        def is_sealed() -> bool:
+            try:
+                request = GetInclusionProofRequest(transaction=self.income)
+                self.house.audit.GetInclusionProof(request, timeout=CALL_SECONDS)
+            except grpc.RpcError:
+                return False
+            return True
+
+        wait_until(is_sealed, "it is sealed")
+        return self.income
+
+    @cached_property
+    def endpoint(self) -> str:
+        """Where nobody listens."""
+        return self._endpoint()
+
+    @cached_property
+    def delivery(self) -> str:
+        """An event on its way."""
+        endpoint = self._endpoint()
+        self._transfer(self.house.shop, self.wallet)
+        request = ListWebhookDeliveriesRequest(endpoint=endpoint)
+
+        def listed() -> list[str]:
+            answer = self.house.webhooks.ListWebhookDeliveries(request, timeout=CALL_SECONDS)
+            return [delivery.name for delivery in answer.deliveries]
+
+        wait_until(listed, "the event is on its way")
+        return listed()[0]
+
     def complete(self) -> "Estate":
         """With all of its parts."""
         assert all((self.wallet, self.empty, self.income, self.pending, self.hold))
+        assert all((self.payout, self.sealed, self.endpoint, self.delivery))
         return self
+
+    def _endpoint(self) -> str:
+        endpoint = WebhookEndpoint(url=NOBODY_LISTENS, wallet=self.wallet)
+        request = CreateWebhookEndpointRequest(endpoint=endpoint)
+        name: str = self.house.webhooks.CreateWebhookEndpoint(request, timeout=CALL_SECONDS).endpoint.name
+        return name
 
     def payment(self) -> TransferRequest:
         return TransferRequest(source=self.wallet, destination=self.house.shop, amount=usd(7), request_id=key())
@@ -239,6 +231,10 @@ class Nothing(Estate):
     def hold(self) -> str:
         return f"holds/{uuid4()}"
 
+    @cached_property
+    def payout(self) -> str:
+        return f"payouts/{uuid4()}"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -268,6 +264,15 @@ def _created(estate: Estate) -> CreateWalletRequest:
 def _renamed(estate: Estate) -> UpdateWalletRequest:
     wallet = Wallet(name=estate.wallet, display_name="Mine")
     return UpdateWalletRequest(wallet=wallet, update_mask=FieldMask(paths=["display_name"]))
+
+
+def _with_endpoint(estate: Estate) -> CreateWebhookEndpointRequest:
+    return CreateWebhookEndpointRequest(endpoint=WebhookEndpoint(url=NOBODY_LISTENS, wallet=estate.wallet))
+
+
+def _described(estate: Estate) -> UpdateWebhookEndpointRequest:
+    endpoint = WebhookEndpoint(name=estate.endpoint, description="Mine")
+    return UpdateWebhookEndpointRequest(endpoint=endpoint, update_mask=FieldMask(paths=["description"]))
 
 
 OPEN = AccountState.ACCOUNT_STATE_OPEN
@@ -323,6 +328,40 @@ ROWS: Mapping[str, Row] = {
     "TransactionService.WatchTransactions": Row(
         lambda e: WatchTransactionsRequest(wallet=e.wallet, cursor="beginning"), "WALLET_NOT_FOUND"
     ),
+    "WalletAuditService.ListWalletActs": Row(lambda e: ListWalletActsRequest(wallet=e.wallet), ""),
+    "AuditService.ListAuditRecords": Row(lambda e: ListAuditRecordsRequest(wallet=e.wallet), ""),
+    "AuditService.ListActs": Row(lambda e: ListActsRequest(subject=e.endpoint), ""),
+    "AuditService.GetCheckpoint": Row(lambda _: GetCheckpointRequest(), ""),
+    "AuditService.GetInclusionProof": Row(lambda e: GetInclusionProofRequest(transaction=e.sealed), ""),
+    "AuditService.ReadBlocks": Row(lambda _: ReadBlocksRequest(), ""),
+    "AuditService.ListSealKeys": Row(lambda _: ListSealKeysRequest(), ""),
+    "AuditService.CheckIntegrity": Row(lambda e: CheckIntegrityRequest(wallet=e.wallet), ""),
+    "PayoutService.GetPayout": Row(lambda e: GetPayoutRequest(name=e.payout), "PAYOUT_NOT_FOUND"),
+    "PayoutService.ListPayouts": Row(lambda e: ListPayoutsRequest(wallet=e.wallet), "WALLET_NOT_FOUND"),
+    "PayoutService.RetryPayout": Row(lambda e: RetryPayoutRequest(name=e.payout), "PERMISSION_DENIED"),
+    "WebhookService.CreateWebhookEndpoint": Row(_with_endpoint, "PERMISSION_DENIED"),
+    "WebhookService.GetWebhookEndpoint": Row(lambda e: GetWebhookEndpointRequest(name=e.endpoint), "PERMISSION_DENIED"),
+    "WebhookService.ListWebhookEndpoints": Row(lambda _: ListWebhookEndpointsRequest(), "PERMISSION_DENIED"),
+    "WebhookService.UpdateWebhookEndpoint": Row(_described, "PERMISSION_DENIED"),
+    "WebhookService.DeleteWebhookEndpoint": Row(
+        lambda e: DeleteWebhookEndpointRequest(name=e.endpoint), "PERMISSION_DENIED"
+    ),
+    "WebhookService.RotateWebhookSecret": Row(
+        lambda e: RotateWebhookSecretRequest(name=e.endpoint), "PERMISSION_DENIED"
+    ),
+    "WebhookService.EnableWebhookEndpoint": Row(
+        lambda e: EnableWebhookEndpointRequest(name=e.endpoint), "PERMISSION_DENIED"
+    ),
+    "WebhookService.DisableWebhookEndpoint": Row(
+        lambda e: DisableWebhookEndpointRequest(name=e.endpoint), "PERMISSION_DENIED"
+    ),
+    "WebhookService.ReplayWebhookEndpoint": Row(
+        lambda e: ReplayWebhookEndpointRequest(name=e.endpoint), "PERMISSION_DENIED"
+    ),
+    "WebhookService.ListWebhookDeliveries": Row(
+        lambda e: ListWebhookDeliveriesRequest(endpoint=e.endpoint), "PERMISSION_DENIED"
+    ),
+    "WebhookService.RedeliverWebhook": Row(lambda e: RedeliverWebhookRequest(name=e.delivery), "PERMISSION_DENIED"),
     "HealthService.GetHealth": Row(lambda _: GetHealthRequest(), ""),
     "AccountService.OpenAccount": Row(_opened, "PERMISSION_DENIED"),
     "AccountService.GetAccounts": Row(lambda e: GetAccountsRequest(names=[e.wallet]), "PERMISSION_DENIED"),

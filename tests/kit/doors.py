@@ -11,8 +11,8 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from service_kit.status import CODES
-from tests.kit.access import Rpc, as_http
 from tests.kit.calls import CALL_SECONDS, Failed, to_failed
+from tests.kit.rpcs import Rpc, as_http
 from tests.kit.stack import Stack
 
 Headers = Sequence[tuple[str, str]]

@@ -5,7 +5,7 @@ from pathlib import Path
 from specie.type.v1 import Scope
 
 from service_kit.caller import scope_name
-from tests.kit.access import all_rpcs
+from tests.kit.rpcs import all_rpcs
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "security.md"
 BEGIN, END = "<!-- scopes: begin -->\n", "<!-- scopes: end -->"
@@ -16,13 +16,13 @@ def scopes_table() -> str:
     rows = ["| scope | calls |", "| --- | --- |"]
     for scope in Scope.values()[1:]:
         calls = [
-            rpc.descriptor.name + " (trusted callers only)" * rpc.access.trusted_only
+            rpc.descriptor.name + " (trusted callers only)" * (rpc.access.trusted_only and scope != Scope.SCOPE_ADMIN)
             for rpc in all_rpcs()
             if rpc.access.scope == scope
         ]
-        opens = ", ".join(calls) or "no call of its own"
+        opens = ", ".join(calls)
         if scope == Scope.SCOPE_ADMIN:
-            opens = "all of the above"
+            opens = f"all of the above, and {opens}"
         elif scope == Scope.SCOPE_SERVICE:
             opens += ", among services only: the gateway does not route them"
         rows.append(f"| `{scope_name(scope)}` | {opens} |")

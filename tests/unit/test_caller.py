@@ -10,8 +10,8 @@ from specie.type.v1 import Access, Scope
 
 from service_kit.caller import ANONYMOUS, NOBODY_ELSE, Caller, access_of, scope_name
 from service_kit.interceptors import ChainInterceptor, chain
-from tests.kit.access import all_rpcs
 from tests.kit.calls import to_failed
+from tests.kit.rpcs import all_rpcs
 from tests.kit.tokens import bearer, token, verifier
 from tests.kit.wallets import asynchronous
 

@@ -5,22 +5,40 @@ from typing import Any
 import pytest
 import yaml
 from google.protobuf.descriptor import MethodDescriptor
-from specie.transaction.v1 import account_service_pb2, health_service_pb2, transaction_service_pb2
-from specie.wallet.v1 import wallet_service_pb2
+from specie.transaction.v1 import (
+    account_service_pb2,
+    audit_service_pb2,
+    health_service_pb2,
+    payout_service_pb2,
+    transaction_service_pb2,
+    webhook_service_pb2,
+)
+from specie.wallet.v1 import wallet_audit_service_pb2, wallet_service_pb2
 
 from service_kit.call import Call
 from service_kit.interceptors import CALL_SECONDS_MAX, deadline
 from tests.kit.gateway import gateway_config
 from tests.kit.wallets import asynchronous
 
-FILES = (account_service_pb2, health_service_pb2, transaction_service_pb2, wallet_service_pb2)
+FILES = (
+    account_service_pb2,
+    audit_service_pb2,
+    health_service_pb2,
+    payout_service_pb2,
+    transaction_service_pb2,
+    wallet_audit_service_pb2,
+    wallet_service_pb2,
+    webhook_service_pb2,
+)
 METHODS: list[MethodDescriptor] = [
     method for file in FILES for service in file.DESCRIPTOR.services_by_name.values() for method in service.methods
 ]
 INTERNAL = "specie.transaction.v1.AccountService"
 NOWHERE = "nowhere"
 """A cluster without a server, for paths that the transcoder turns into those of calls, which are matched anew."""
-STREAMS = {f"specie.transaction.v1.TransactionService.{name}" for name in ("ReportEntries", "WatchTransactions")}
+STREAMS = {f"specie.transaction.v1.TransactionService.{name}" for name in ("ReportEntries", "WatchTransactions")} | {
+    "specie.transaction.v1.AuditService.ReadBlocks"
+}
 """They last for as long as their callers like: signs of life tell that they work, not their end."""
 
 
