@@ -1,0 +1,1 @@
+"""What `specie audit` is made of."""

@@ -1,0 +1,195 @@
+"""`specie audit records` and `specie audit acts`: who tried to move what, and who changed what."""
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
+from itertools import islice
+from typing import Annotated, Final, Protocol, TypeVar
+
+import typer
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import ErrorInfo
+from specie.transaction.v1 import (
+    AuditRecord,
+    AuditServiceStub,
+    ListActsRequest,
+    ListAuditRecordsRequest,
+    Transaction,
+    TransactionKind,
+    TransactionState,
+)
+from specie.type.v1 import Act
+from specie.wallet.v1 import ListWalletActsRequest, WalletAuditServiceStub
+
+from specie_cli import show
+from specie_cli.audits.files import messages, told
+from specie_cli.gateway import CALL_TIMEOUT_SECONDS, DEFAULT_SERVER, Server, connection
+from specie_cli.report import TimeZone
+from specie_cli.reports.output import written
+from specie_cli.reports.times import moment_of, zone_of
+from specie_cli.wallets import name_of
+
+PAGE_SIZE: Final = 1000
+LIMIT: Final = 100
+KIND, STATE = "TRANSACTION_KIND_", "TRANSACTION_STATE_"
+UNSPECIFIED = "UNSPECIFIED"
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    JSONL = "jsonl"
+
+
+Kind = StrEnum("Kind", [show.short(name, KIND) for name, number in TransactionKind.items() if number])  # type: ignore[misc]
+State = StrEnum("State", [show.short(name, STATE) for name, number in TransactionState.items() if number])  # type: ignore[misc]
+
+Start = Annotated[str | None, typer.Option("--from", help="A date or time. Default: from the beginning")]
+End = Annotated[str | None, typer.Option("--to", help="A date or time, and not itself in it. Default: now")]
+Principal = Annotated[str, typer.Option(help="Only of this one: the subject of the caller's token")]
+Limit = Annotated[int, typer.Option(min=0, help="How many at most, the newest; 0: all")]
+Form = Annotated[Format, typer.Option("--format", help="For people, or for programs: JSON, a line each")]
+
+M = TypeVar("M", bound=Message)
+
+
+def records(
+    wallet: Annotated[str, typer.Option(help="Only attempts that name it")] = "",
+    principal: Principal = "",
+    request_id: Annotated[str, typer.Option(help="Only the attempt with it; needs --principal")] = "",
+    trace_id: Annotated[str, typer.Option(help="Only attempts of calls with this x-request-id")] = "",
+    state: Annotated[State | None, typer.Option(case_sensitive=False, help="Only in this state")] = None,
+    kind: Annotated[Kind | None, typer.Option(case_sensitive=False, help="Only of this kind")] = None,
+    start: Start = None,
+    end: End = None,
+    time_zone: TimeZone = "UTC",
+    limit: Limit = LIMIT,
+    form: Form = Format.TABLE,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Lists the attempts to move money, the newest first: who, what, what became of it, balances before and after."""
+    request = ListAuditRecordsRequest(
+        wallet=name_of(wallet) if wallet else "",
+        principal=principal,
+        request_id=request_id,
+        trace_id=trace_id,
+        state=TransactionState.Value(STATE + (state.name if state else UNSPECIFIED)),
+        kind=TransactionKind.Value(KIND + (kind.name if kind else UNSPECIFIED)),
+        page_size=_page_size(limit),
+    )
+    _within(request, start, end, time_zone)
+    with told(), connection(server) as channel:
+        stub = AuditServiceStub(channel)
+        found = _pages(stub.ListAuditRecords, request, lambda page: page.records)
+        columns = ("time (UTC)", "kind", "state", "from", "to", "amount", "principal", "balances", "transaction")
+        _show(found, limit, form, columns, _record_row)
+
+
+def acts(
+    subject: Annotated[str, typer.Option(help="Only on it: wallets/..., payouts/..., webhookEndpoints/...")] = "",
+    principal: Principal = "",
+    start: Start = None,
+    end: End = None,
+    time_zone: TimeZone = "UTC",
+    limit: Limit = LIMIT,
+    form: Form = Format.TABLE,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Lists what was done to wallets, payouts and webhook endpoints, the newest first: who, what, before and after."""
+    of_wallets = ListWalletActsRequest(principal=principal, page_size=_page_size(limit))
+    of_others = ListActsRequest(principal=principal, page_size=_page_size(limit))
+    for request in (of_wallets, of_others):
+        _within(request, start, end, time_zone)
+    with told(), connection(server) as channel:
+        found: list[Iterator[Act]] = []
+        if not subject or subject.startswith("wallets/"):
+            of_wallets.wallet = subject
+            found.append(_pages(WalletAuditServiceStub(channel).ListWalletActs, of_wallets, lambda page: page.acts))
+        if not subject.startswith("wallets/"):
+            of_others.subject = subject
+            found.append(_pages(AuditServiceStub(channel).ListActs, of_others, lambda page: page.acts))
+        merged = heapq.merge(*found, key=lambda act: act.create_time.ToNanoseconds(), reverse=True)
+        columns = ("time (UTC)", "on", "#", "act", "principal", "before", "after")
+        _show(merged, limit, form, columns, _act_row)
+
+
+class _Paged(Protocol):
+    """A request for a page."""
+
+    page_token: str
+
+
+R = TypeVar("R", bound=_Paged)
+
+
+def _pages(call: Callable[..., Message], request: R, of: Callable[..., Iterable[M]]) -> Iterator[M]:
+    """To the last page."""
+    while True:
+        page = call(request, timeout=CALL_TIMEOUT_SECONDS)
+        yield from of(page)
+        request.page_token = page.next_page_token  # type: ignore[attr-defined] # every page has it
+        if not request.page_token:
+            return
+
+
+def _page_size(limit: int) -> int:
+    """One more than is shown tells that there are more."""
+    return min(PAGE_SIZE, limit + 1) if limit else PAGE_SIZE
+
+
+def _within(
+    request: ListAuditRecordsRequest | ListActsRequest | ListWalletActsRequest,
+    start: str | None,
+    end: str | None,
+    time_zone: str,
+) -> None:
+    """Raises typer.BadParameter."""
+    zone = zone_of(time_zone)
+    if start is not None:
+        request.start_time.CopyFrom(moment_of(start, zone, "--from"))
+    if end is not None:
+        request.end_time.CopyFrom(moment_of(end, zone, "--to"))
+
+
+def _show(
+    found: Iterator[M], limit: int, form: Format, columns: tuple[str, ...], row: Callable[[M], tuple[str, ...]]
+) -> None:
+    shown = islice(found, limit) if limit else found
+    if form is Format.JSONL:
+        with written(None) as output:
+            for message in shown:
+                output.write(MessageToJson(message, always_print_fields_with_no_presence=True, indent=None) + "\n")
+    else:
+        show.as_table(columns, map(row, shown), right={"#"})
+    if next(found, None) is not None:
+        messages().print(f"There are more than these {limit}; --limit says how many to list, and 0 is all.")
+
+
+def _record_row(record: AuditRecord) -> tuple[str, ...]:
+    attempt = record.transaction
+    changes = (f"{c.account} {show.money(c.before)} to {show.money(c.after)}" for c in record.changes)
+    return (
+        show.day_and_time(attempt.decide_time if attempt.HasField("decide_time") else attempt.create_time),
+        show.short(TransactionKind.Name(attempt.kind), KIND),
+        _outcome(attempt),
+        attempt.source,
+        attempt.destination,
+        show.money(attempt.amount) if attempt.HasField("amount") else "",
+        attempt.principal,
+        "; ".join(changes),
+        attempt.name.removeprefix("transactions/"),
+    )
+
+
+def _outcome(attempt: Transaction) -> str:
+    """`FAILED: INSUFFICIENT_FUNDS`."""
+    state, info = show.short(TransactionState.Name(attempt.state), STATE), ErrorInfo()
+    reasons = [info.reason for detail in attempt.error.details if detail.Unpack(info)]
+    return f"{state}: {reasons[0]}" if reasons else state
+
+
+def _act_row(act: Act) -> tuple[str, ...]:
+    before, after = (
+        ", ".join(f"{field}: {value}" for field, value in sorted(fields.items())) for fields in (act.before, act.after)
+    )
+    return (show.day_and_time(act.create_time), act.subject, str(act.number), act.act, act.principal, before, after)
