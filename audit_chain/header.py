@@ -32,6 +32,10 @@ class Mark(NamedTuple):
     id: str
 
 
+BEGINNING: Final = Mark(0, "00000000-0000-0000-0000-000000000000")
+"""Behind it is everything: where the first block begins."""
+
+
 class Header(NamedTuple):
     """`after` and `until`: the block has sealed everything decided behind the one mark, up to the other."""
 

@@ -6,14 +6,11 @@ It is told what there is, in its order, by whoever reads it; it keeps one block 
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
-from audit_chain.header import GENESIS, Header, Mark, hash_of
+from audit_chain.header import BEGINNING, GENESIS, Header, hash_of
 from audit_chain.merkle import leaf_hash, root_of
 from audit_chain.record import MalformedRecord, Record
 from audit_chain.seal import Seal, Unvouched
 from audit_chain.signing import PublicKeys
-
-BEGINNING: Final = Mark(0, "00000000-0000-0000-0000-000000000000")
-"""Behind it is everything."""
 
 
 class Tampered(Exception):  # noqa: N818 - what it is, in plain words

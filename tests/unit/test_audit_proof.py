@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 
 from audit_chain import checkpoint, proof
 from audit_chain.document import Unreadable
-from audit_chain.header import GENESIS, Header, Mark
+from audit_chain.header import BEGINNING, GENESIS, Header, Mark
 from audit_chain.merkle import leaf_hash, path_of, root_of
 from audit_chain.proof import Proof, Unproven
 from audit_chain.seal import Seal, Unvouched
 from audit_chain.signing import PublicKeys, Signer, new_private_pem
-from audit_chain.verification import BEGINNING
 
 SIGNER = Signer.from_pem(new_private_pem())
 KEYS = PublicKeys.from_pem(SIGNER.public_pem)

@@ -8,11 +8,11 @@ from uuid import UUID
 import pytest
 
 from audit_chain import header
-from audit_chain.header import GENESIS, Header, Mark
+from audit_chain.header import BEGINNING, GENESIS, Header, Mark
 from audit_chain.merkle import leaf_hash, root_of
 from audit_chain.seal import Seal, Unvouched
 from audit_chain.signing import PublicKeys, Signer, new_private_pem
-from audit_chain.verification import BEGINNING, ChainVerification, Sealed, Tampered
+from audit_chain.verification import ChainVerification, Sealed, Tampered
 
 SIGNER = Signer.from_pem(new_private_pem())
 STRANGER = Signer.from_pem(new_private_pem())

@@ -1,1 +1,1 @@
-"""The audit chain is made here: what is committed becomes blocks, in the order of the commits."""
+"""Seals what is committed into the audit chain, behind everybody's back."""
