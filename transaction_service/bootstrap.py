@@ -9,6 +9,7 @@ import structlog
 from specie.transaction.v1 import (
     add_AccountServiceServicer_to_server,
     add_HealthServiceServicer_to_server,
+    add_PayoutServiceServicer_to_server,
     add_TransactionServiceServicer_to_server,
     add_WebhookServiceServicer_to_server,
 )
@@ -16,12 +17,14 @@ from specie.transaction.v1 import (
 from service_kit.database import Database
 from service_kit.server import Application
 from service_kit.server import serve as serve_application
+from service_kit.settings import ProcessSettings
 from service_kit.status import Refusal
 from transaction_service.adapters.accounts import SqlAccounts
 from transaction_service.adapters.feed import SqlFeed
 from transaction_service.adapters.holds import SqlHoldReader
 from transaction_service.adapters.hosts import SystemResolver
 from transaction_service.adapters.integrity import SqlIntegrity
+from transaction_service.adapters.payouts import SqlPayouts
 from transaction_service.adapters.posting_store import PostgresPostingStore
 from transaction_service.adapters.reader import SqlLedgerReader
 from transaction_service.adapters.webhook_endpoints import SqlEndpoints
@@ -36,10 +39,11 @@ from transaction_service.posting.queue import PostingQueue, Result, Ticket
 from transaction_service.reports import Reports
 from transaction_service.rpc.account_servicer import AccountServicer
 from transaction_service.rpc.health_servicer import HealthServicer
+from transaction_service.rpc.payout_servicer import PayoutServicer
 from transaction_service.rpc.poster import Poster
 from transaction_service.rpc.transaction_servicer import TransactionServicer
 from transaction_service.rpc.webhook_servicer import WebhookServicer
-from transaction_service.settings import TransactionSettings
+from transaction_service.settings import TransactionSettings, providers
 from transaction_service.tail import Tail
 from transaction_service.webhooks.destination import Destinations
 from transaction_service.webhooks.secrets import Secrets
@@ -73,11 +77,13 @@ def build(settings: TransactionSettings) -> Application:
     reader, tail = SqlLedgerReader(database), Tail(SqlFeed(database), settings.watchers_max)
     queue = PostingQueue(settings.queue_length, settings.queue_bytes)
     metrics.QUEUE_LENGTH.set_function(lambda: len(queue))
-    lanes = [start_lane(queue, settings, asyncio.get_running_loop()) for _ in range(settings.lanes)]
+    lanes = [start_lane(queue, settings, settings.group_max) for _ in range(settings.lanes)]
     pending = Pending(settings.max_pending)
     reports = Reports(settings.reports_max)
-    servicer = TransactionServicer(Poster(queue), pending, reader, holds, accounts, tail, reports)
+    payout_providers = providers(settings.payout_providers)
+    servicer = TransactionServicer(Poster(queue), pending, reader, holds, accounts, tail, reports, payout_providers)
     internal = AccountServicer(accounts)
+    payouts = PayoutServicer(SqlPayouts(database), accounts)
     health = HealthServicer(LatestSums(SqlIntegrity(database)), queue)
     destinations = Destinations(SystemResolver(), private=settings.webhook_private_networks)
     webhooks = WebhookServicer(SqlEndpoints(database), destinations, secrets, tail.feed)
@@ -85,7 +91,7 @@ def build(settings: TransactionSettings) -> Application:
     due_database = Database(settings.model_copy(update={"read_threads": 1}), "specie transaction dispatchers")
     dispatchers = dispatchers_of(due_database, queue, pending, settings)
 
-    patience = LANE_PATIENCE * settings.statement_timeout_seconds
+    patience = lane_patience(settings)
 
     async def check() -> None:
         """The server's own time limits do not end a wait for a server that has stopped answering."""
@@ -94,11 +100,7 @@ def build(settings: TransactionSettings) -> Application:
             raise Refusal("UNAVAILABLE", "a posting lane waits for an answer of PostgreSQL that does not come")
 
     async def close() -> None:
-        queue.close()
-        for lane in lanes:
-            await asyncio.to_thread(lane.join, patience)
-            if lane.running:
-                log.error("lane_abandoned", seconds=patience)
+        await end_lanes(queue, lanes, patience)
         for connections in (due_database, database):
             await asyncio.to_thread(connections.close)
 
@@ -107,6 +109,7 @@ def build(settings: TransactionSettings) -> Application:
             SERVICE: partial(add_TransactionServiceServicer_to_server, servicer),
             "specie.transaction.v1.AccountService": partial(add_AccountServiceServicer_to_server, internal),
             "specie.transaction.v1.HealthService": partial(add_HealthServiceServicer_to_server, health),
+            "specie.transaction.v1.PayoutService": partial(add_PayoutServiceServicer_to_server, payouts),
             "specie.transaction.v1.WebhookService": partial(add_WebhookServiceServicer_to_server, webhooks),
         },
         check=check,
@@ -148,14 +151,31 @@ async def watch(lanes: Sequence[PostingLane]) -> None:
     raise RuntimeError("a posting lane has ended")
 
 
-def start_lane(queue: PostingQueue, settings: TransactionSettings, loop: asyncio.AbstractEventLoop) -> PostingLane:
+def start_lane(queue: PostingQueue, settings: ProcessSettings, group_max: int) -> PostingLane:
+    """Call it on the running event loop, whose callers the lane will answer."""
+    loop = asyncio.get_running_loop()
+
     def deliver(results: Sequence[tuple[Ticket, list[Result]]]) -> None:
         loop.call_soon_threadsafe(_resolve, results)
 
     store = PostgresPostingStore(settings.database_dsn.get_secret_value(), settings.statement_timeout_seconds)
-    lane = PostingLane(queue, store, settings.group_max, deliver)
+    lane = PostingLane(queue, store, group_max, deliver)
     lane.start()
     return lane
+
+
+def lane_patience(settings: ProcessSettings) -> float:
+    """For how many seconds a lane may be at one group."""
+    return LANE_PATIENCE * settings.statement_timeout_seconds
+
+
+async def end_lanes(queue: PostingQueue, lanes: Sequence[PostingLane], patience: float) -> None:
+    """They post what waits, and take no more."""
+    queue.close()
+    for lane in lanes:
+        await asyncio.to_thread(lane.join, patience)
+        if lane.running:
+            log.error("lane_abandoned", seconds=patience)
 
 
 def _resolve(results: Sequence[tuple[Ticket, list[Result]]]) -> None:

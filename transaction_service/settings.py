@@ -2,10 +2,25 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
 from service_kit.settings import Port, ServiceSettings
+
+
+def providers(text: str) -> dict[str, str]:
+    """The targets in PAYOUT_PROVIDERS by name. Raises ValueError for a name that comes twice."""
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    named = {name: target for name, _, target in pairs}
+    if len(named) < len(pairs):
+        raise ValueError("a payout provider is named twice")
+    return named
+
+
+def _each_named_once(text: str) -> str:
+    providers(text)
+    return text
+
 
 PayoutProviders = Annotated[
     str,
@@ -14,6 +29,7 @@ PayoutProviders = Annotated[
         description="Who pays out: NAME=TARGET,NAME=TARGET, with targets as gRPC names them; "
         "the same for the transaction service and the back office",
     ),
+    AfterValidator(_each_named_once),
 ]
 WebhookKeysFile = Annotated[
     str,

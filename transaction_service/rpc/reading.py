@@ -1,9 +1,8 @@
 """The calls that read: thin over the readers' ports."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
-from google.protobuf.message import Message
 from specie.transaction.v1 import (
     EntryOrder,
     GetBalanceRequest,
@@ -42,10 +41,8 @@ from transaction_service.rpc.convert import (
     to_time,
     transaction_message,
 )
+from transaction_service.rpc.fitting import fitting
 from transaction_service.rpc.lookups import check_wallet, find_account, find_hold, find_transaction
-
-T = TypeVar("T")
-Answer = TypeVar("Answer", bound=Message)
 
 
 class Reading:
@@ -81,7 +78,7 @@ class Reading:
         async def page(size: int) -> tuple[Sequence[Any], Position | None]:
             return await self._reader.transactions(wanted, after, size)
 
-        return await _fitting(page, answer, request.page_size, filters)
+        return await fitting(page, answer, request.page_size, filters)
 
     async def ListEntries(self, request: ListEntriesRequest, context: Any) -> ListEntriesResponse:
         account = await find_account(self._accounts, request.wallet)
@@ -96,7 +93,7 @@ class Reading:
         async def page(size: int) -> tuple[Sequence[Any], Position | None]:
             return await self._reader.entries(account, wanted, after, size)
 
-        return await _fitting(page, answer, request.page_size, filters)
+        return await fitting(page, answer, request.page_size, filters)
 
     async def GetBalance(self, request: GetBalanceRequest, context: Any) -> GetBalanceResponse:
         account = await find_account(self._accounts, request.wallet)
@@ -122,20 +119,4 @@ class Reading:
         async def page(size: int) -> tuple[Sequence[Any], Position | None]:
             return await self._holds.holds(request.wallet, state, after, size)
 
-        return await _fitting(page, answer, request.page_size, filters)
-
-
-async def _fitting(
-    page: Callable[[int], Awaitable[tuple[Sequence[T], Position | None]]],
-    answer: Callable[[Sequence[T], str], Answer],
-    asked: int,
-    filters: tuple[object, ...],
-) -> Answer:
-    """A page of the size that was asked for, or a shorter one that is not too large for a client."""
-    size = pages.page_size(asked)
-    while True:
-        found, end = await page(size)
-        told = answer(found, pages.encode(end, *filters) if end is not None else "")
-        if told.ByteSize() <= pages.PAGE_BYTES_MAX or size == 1:
-            return told
-        size = max(1, min(size, len(found)) // 2)
+        return await fitting(page, answer, request.page_size, filters)
