@@ -33,6 +33,7 @@ NEVER: Final = tuple(
         "2001::/23",  # protocol assignments; Teredo among them, the same disguise
         "2002::/16",  # 6to4, as well
         "3fff::/20",  # documentation (RFC 9637)
+        "192.0.0.0/24",  # protocol assignments; metadata at Oracle among them
         "192.88.99.0/24",  # relays of 6to4
         "100.100.100.200/32",  # metadata of machines at Alibaba
         "168.63.129.16/32",  # at Azure
