@@ -49,7 +49,7 @@ GLOBAL_IPV6: Final = ip_network("2000::/3")
 NAMES_OF_PRIVATE: Final = frozenset({"localhost", "local", "internal", "arpa"})
 """Last labels of names that only private networks know (RFC 6761, RFC 6762, RFC 8375, ICANN's `internal`)."""
 
-_CHARACTERS: Final = re.compile(r"[!-~]+")
+_CHARACTERS: Final = re.compile(r"[!-~]*")
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 HOST_LENGTH_MAX: Final = 253
