@@ -1,7 +1,6 @@
 """A report that breaks off is taken up where it was, and one that does not add up is never taken for whole."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import grpc
 import pytest
@@ -15,33 +14,11 @@ from specie.transaction.v1 import (
 )
 from specie.type.v1 import Money
 
-from service_kit.status import internal, to_status
 from specie_cli.breaks import PAUSES_SECONDS
 from specie_cli.reports.reading import Unsound, read
+from tests.kit.broken import Broken
 
 END = Timestamp(seconds=1_800_000_000)
-
-
-class Broken(grpc.RpcError, grpc.Call):
-    """As a stub raises it. `rich`: with a Status of ours."""
-
-    def __init__(self, code: grpc.StatusCode, *, rich: bool = False) -> None:
-        self._code = code
-        self._status = to_status(internal("trace")) if rich else None
-
-    def code(self) -> grpc.StatusCode:
-        return self._code
-
-    def details(self) -> str:
-        return "" if self._status is None else self._status.message
-
-    def trailing_metadata(self) -> Any:  # noqa: ANN401 - grpc's
-        return () if self._status is None else (("grpc-status-details-bin", self._status.SerializeToString()),)
-
-    def _nothing(self, *_: object) -> Any:  # noqa: ANN401 - grpc's
-        return None
-
-    add_callback = cancel = initial_metadata = is_active = time_remaining = _nothing  # type: ignore[assignment] # no test asks
 
 
 def entry(sequence: int, amount: int = 1, balance: int | None = None) -> Entry:
