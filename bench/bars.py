@@ -75,6 +75,12 @@ BARS: Final[Mapping[str, Bar]] = {
         0.5,
         ratio("json_64", "unary_64"),
     ),
+    "record": Bar(
+        "batches with sealing, integrity check and one webhook / the same without",
+        ">=",
+        0.85,
+        ratio("batch_record", "batch_held"),
+    ),
     "balance_p95": Bar("balance read, p95", "<", 5, figure("balance", "p95_ms"), " ms"),
     "batch_memory": Bar("memory of a service process under batches", "<", 200, batch_memory, " MB"),
 }

@@ -11,12 +11,17 @@ import psutil
 MEGABYTE: Final = 10**6
 SAMPLE_SECONDS: Final = 0.05
 PROGRAMS: Final = {"postgres": "postgresql", "envoy": "envoy"}
-SERVICES: Final = {"transaction_service": "service", "wallet_service": "wallet_service"}
+SERVICES: Final = {
+    "transaction_service": "service",
+    "transaction_service.back_office": "back_office",
+    "wallet_service": "wallet_service",
+}
 
 
 class Meter:
     """CPU seconds by part between entering and leaving, and the most memory that a process of the transaction service
-    had meanwhile. The parts are `service` (the transaction service), `wallet_service`, `postgresql` and `envoy`."""
+    had meanwhile. The parts are `service` (the transaction service), `back_office`, `wallet_service`, `postgresql` and
+    `envoy`."""
 
     def __init__(self, roots: Sequence[psutil.Process]) -> None:
         """Of these processes and all below them."""

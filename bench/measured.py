@@ -20,6 +20,10 @@ Figures = dict[str, Any]
 PERCENTILES: Final = {"p50_ms": 50, "p95_ms": 95, "p99_ms": 99}
 
 
+def nothing() -> None:
+    """For what needs no preparation."""
+
+
 @dataclass(frozen=True)
 class Measurement:
     name: str
@@ -30,6 +34,8 @@ class Measurement:
     meter: Meter
     parts: Sequence[str]
     """Of the meter's, those that work in it; the client always does."""
+    prepare: Callable[[], None] = nothing
+    """Before each turn, and not measured."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ def take_turns(
 
 
 def once(measurement: Measurement, seconds: float) -> Round:
+    measurement.prepare()
     with measurement.meter as meter:
         finding = measurement.take(seconds)
     used = {part: meter.cpu_seconds.get(part, 0.0) for part in measurement.parts}

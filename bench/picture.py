@@ -24,6 +24,7 @@ FLOOR, MEASURED, GROWN_COLOUR = "#9aa5b1", "#2563eb", "#0d9488"
 PARTS: Final = {
     "service": ("service", "#2563eb"),
     "postgresql": ("PostgreSQL", "#f59e0b"),
+    "back_office": ("back office", "#10b981"),
     "envoy": ("Envoy", "#a855f7"),
     "client": ("client", "#cbd2d9"),
 }

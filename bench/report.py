@@ -22,7 +22,13 @@ Rows = list[list[str]]
 """The first one is the heading. All cells but a row's first are numbers or alike."""
 
 LATENCIES: Final = {"p50_ms": "p50 ms", "p95_ms": "p95 ms", "p99_ms": "p99 ms"}
-PARTS: Final = {"service": "service", "postgresql": "PostgreSQL", "envoy": "Envoy", "client": "client"}
+PARTS: Final = {
+    "service": "service",
+    "postgresql": "PostgreSQL",
+    "back_office": "back office",
+    "envoy": "Envoy",
+    "client": "client",
+}
 TIMES: Final = {"floor": "x one by one", "floor_set": "x sets", "floor_set_ledger": "x ledger's sets"}
 WIDTH: Final = 120
 """Of a screen that does not tell its own."""

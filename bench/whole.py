@@ -10,16 +10,17 @@ from specie.transaction.v1 import DepositRequest, TransactionServiceStub
 from specie.type.v1 import Money
 from specie.wallet.v1 import CreateWalletRequest, Wallet, WalletServiceStub
 
-from bench import floor_shapes
+from bench import floor_shapes, record
 from bench.machine import Meter
 from bench.measured import Figures, Measurement, take_turns
 from bench.measurements import Place
+from bench.record import BackOffice, one_webhook
 from bench.wallets import ACTIVE, FUNDS, wallet
 from tests.kit.stack import Stack, running_stack
 from tests.kit.tokens import USUAL_SUBJECT
 
 OPENED_AT_ONCE: Final = 32
-BENCHED: Final = ("--ephemeral", "--subject-limits", f"{USUAL_SUBJECT}=100000,100000,100000")
+BENCHED: Final = ("--ephemeral", "--private-webhooks", "--subject-limits", f"{USUAL_SUBJECT}=100000,100000,100000")
 """Limits are on, and counted, but this one subject may do what many would do together."""
 
 
@@ -29,7 +30,13 @@ def measure(rounds: int, seconds: float, console: Console) -> dict[str, Figures]
         console.print(f"opening {ACTIVE:,} wallets")
         asyncio.run(open_wallets(stack))
         floor_shapes.prepare(stack.owner_dsn)
-        return take_turns(measurements(stack), rounds, seconds, console)
+        office, place = BackOffice.of(stack), place_of(stack)
+        with one_webhook(stack):
+            pair = record.measurements(place, office)
+            of_the_record = take_turns(pair, rounds, seconds, console)
+        # What follows is compared with floors, and with what was measured before there was a record.
+        office.hold()
+        return take_turns(measurements(place, stack.gateway), rounds, seconds, console) | of_the_record
 
 
 async def open_wallets(stack: Stack) -> None:
@@ -53,10 +60,13 @@ async def open_wallets(stack: Stack) -> None:
         await asyncio.gather(*(opener() for _ in range(OPENED_AT_ONCE)))
 
 
-def measurements(stack: Stack) -> list[Measurement]:
-    """Each near the floor that it is compared with."""
+def place_of(stack: Stack) -> Place:
     meter = Meter([psutil.Process(stack.process.pid)])
-    place = Place(meter, stack.transaction[0], stack.owner_dsn, stack.token)
+    return Place(meter, stack.transaction[0], stack.owner_dsn, stack.token)
+
+
+def measurements(place: Place, gateway: str) -> list[Measurement]:
+    """Each near the floor that it is compared with."""
     return [
         place.floor(),
         place.unary(1),
@@ -68,6 +78,6 @@ def measurements(stack: Stack) -> list[Measurement]:
         place.batch(1),
         place.floor(hot=True),
         place.hot(256),
-        place.through_gateway(stack.gateway, 64),
+        place.through_gateway(gateway, 64),
         place.balance(),
     ]

@@ -16,12 +16,13 @@ SMALL = ("--accounts", "2000", "--entries", "6000")
 ALONE = {"floor", "floor_set", "floor_hot", "floor_set_ledger"}
 UNARY = {"unary_1", "unary_64", "unary_256"}
 BATCH = {"batch_1", "batch_4"}
+RECORD = {"batch_held", "batch_record"}
 
 
 @pytest.mark.parametrize(
     ("arguments", "name", "measured", "judged"),
     [
-        ((), "latest", ALONE | UNARY | BATCH | {"hot_256", "json_64", "balance"}, set(BARS)),
+        ((), "latest", ALONE | UNARY | BATCH | RECORD | {"hot_256", "json_64", "balance"}, set(BARS)),
         (
             ("--large", *SMALL),
             "large",

@@ -28,6 +28,8 @@ def found() -> dict[str, Any]:
         "unary_256": row("gRPC <256> & more", 3000, 80, service=270, postgresql=50, client=100),
         "batch_1": row("batches, 1", 9000, 100, service=30, postgresql=30, client=10),
         "batch_4": row("batches, 4", 13_000, 300, service=30, postgresql=30, client=10),
+        "batch_held": row("batches, held", 13_000, 300, service=30, postgresql=30, client=10),
+        "batch_record": row("batches, recorded", 12_000, 320, service=30, postgresql=40, back_office=9, client=10),
         "hot_256": row("gRPC, hot", 3000, 80, service=270, postgresql=50, client=100),
         "json_64": row("JSON", 2500, 25, service=270, postgresql=50, client=100, envoy=140),
         "balance": row("balance", 500, 4, service=400, postgresql=100, client=200),
@@ -62,8 +64,8 @@ def test_a_row_tells_how_many_times_a_floor_it_is(found: dict[str, Any]) -> None
 
 def test_cpu_is_told_for_each_process_and_for_all(found: dict[str, Any]) -> None:
     rows = {cells[0]: cells for cells in report.cpu(found)}
-    assert rows["JSON"] == ["JSON", "270", "50", "140", "100", "560"]
-    assert rows["SQL, one by one"] == ["SQL, one by one", "", "300", "", "100", "400"]
+    assert rows["JSON"] == ["JSON", "270", "50", "", "140", "100", "560"]
+    assert rows["SQL, one by one"] == ["SQL, one by one", "", "300", "", "", "100", "400"]
 
 
 def test_the_document_has_the_tables_of_the_runs() -> None:
