@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 from specie.transaction.v1 import (
     add_AccountServiceServicer_to_server,
+    add_AuditServiceServicer_to_server,
     add_HealthServiceServicer_to_server,
     add_PayoutServiceServicer_to_server,
     add_TransactionServiceServicer_to_server,
@@ -20,6 +21,7 @@ from service_kit.server import serve as serve_application
 from service_kit.settings import ProcessSettings
 from service_kit.status import Refusal
 from transaction_service.adapters.accounts import SqlAccounts
+from transaction_service.adapters.blocks import SqlBlocks
 from transaction_service.adapters.feed import SqlFeed
 from transaction_service.adapters.holds import SqlHoldReader
 from transaction_service.adapters.hosts import SystemResolver
@@ -38,6 +40,7 @@ from transaction_service.posting.pending import Pending
 from transaction_service.posting.queue import PostingQueue, Result, Ticket
 from transaction_service.reports import Reports
 from transaction_service.rpc.account_servicer import AccountServicer
+from transaction_service.rpc.audit_servicer import AuditServicer
 from transaction_service.rpc.health_servicer import HealthServicer
 from transaction_service.rpc.payout_servicer import PayoutServicer
 from transaction_service.rpc.poster import Poster
@@ -84,6 +87,7 @@ def build(settings: TransactionSettings) -> Application:
     servicer = TransactionServicer(Poster(queue), pending, reader, holds, accounts, tail, reports, payout_providers)
     internal = AccountServicer(accounts)
     payouts = PayoutServicer(SqlPayouts(database), accounts)
+    audit = AuditServicer(SqlBlocks(database), reports)
     health = HealthServicer(LatestSums(SqlIntegrity(database)), queue)
     destinations = Destinations(SystemResolver(), private=settings.webhook_private_networks)
     webhooks = WebhookServicer(SqlEndpoints(database), destinations, secrets, tail.feed)
@@ -108,6 +112,7 @@ def build(settings: TransactionSettings) -> Application:
         servicers={
             SERVICE: partial(add_TransactionServiceServicer_to_server, servicer),
             "specie.transaction.v1.AccountService": partial(add_AccountServiceServicer_to_server, internal),
+            "specie.transaction.v1.AuditService": partial(add_AuditServiceServicer_to_server, audit),
             "specie.transaction.v1.HealthService": partial(add_HealthServiceServicer_to_server, health),
             "specie.transaction.v1.PayoutService": partial(add_PayoutServiceServicer_to_server, payouts),
             "specie.transaction.v1.WebhookService": partial(add_WebhookServiceServicer_to_server, webhooks),

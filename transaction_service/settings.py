@@ -67,7 +67,10 @@ class TransactionSettings(ServiceSettings):
         default=100, ge=0, le=10_000, description="Open streams of WatchTransactions; beyond it RESOURCE_EXHAUSTED"
     )
     reports_max: int = Field(
-        default=20, ge=0, le=10_000, description="Open streams of ReportEntries; beyond it RESOURCE_EXHAUSTED"
+        default=20,
+        ge=0,
+        le=10_000,
+        description="Open streams of ReportEntries and ReadBlocks; beyond it RESOURCE_EXHAUSTED",
     )
     max_pending: int = Field(
         default=100_000,

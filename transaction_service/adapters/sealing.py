@@ -9,13 +9,12 @@ from sqlalchemy import Connection, text
 from audit_chain.header import BEGINNING, GENESIS, Mark
 from service_kit.database import Database
 from transaction_service.adapters.ledger_records import OF_DECIDED, PLANNING
-from transaction_service.sealing.ports import Block, Decided, Round, Tip
+from transaction_service.sealing.ports import ID_BYTES, Block, Content, Decided, Round, Tip
 
 LOCK: Final = 0x5345_414C
 """Of the advisory lock that whoever seals has until the commit. Any constant number serves."""
 LOOKED_AT_MAX: Final = 10_000
 """So many rows behind the tip are looked at for the oldest that is not sealed."""
-ID_BYTES: Final = 16
 
 TAKE: Final = f"{PLANNING}; SELECT pg_try_advisory_xact_lock({LOCK})"
 
@@ -74,7 +73,7 @@ class SqlSealing:
                 return Round(None, 0, _lag_seconds(connection, tip.until))
             block = block_of(tip, decided)
             _store(connection, block, decided, public_key)
-            return Round(block, len(decided.ids) // ID_BYTES, _lag_seconds(connection, block.until))
+            return Round(block, len(decided.content.ids) // ID_BYTES, _lag_seconds(connection, block.until))
 
         return await self._database.run(work)
 
@@ -88,7 +87,8 @@ def _decided(connection: Connection, tip: Tip, limit: int) -> Decided | None:
     ids, leaves, xid, now = connection.execute(DECIDED, {**_place(tip.until), "limit": limit}).one()
     if ids is None:
         return None
-    return Decided(bytes(ids), bytes(leaves), Mark(xid, str(UUID(bytes=bytes(ids[-ID_BYTES:])))), now)
+    content = Content(bytes(ids), bytes(leaves))
+    return Decided(content, Mark(xid, str(UUID(bytes=content.ids[-ID_BYTES:]))), now)
 
 
 def _store(connection: Connection, block: Block, decided: Decided, public_key: str) -> None:
@@ -96,8 +96,8 @@ def _store(connection: Connection, block: Block, decided: Decided, public_key: s
         "number": block.number,
         "until_xid": block.until.commit,
         "until_id": block.until.id,
-        "ids": decided.ids,
-        "leaves": decided.leaves,
+        "ids": decided.content.ids,
+        "leaves": decided.content.leaves,
         "header": block.header,
         "hash": block.hash,
         "signature": block.signature,

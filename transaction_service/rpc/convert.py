@@ -40,7 +40,7 @@ def _number(value: IntEnum) -> Any:
 
 
 @lru_cache(64)
-def _timestamp(time: datetime) -> Timestamp:
+def timestamp(time: datetime) -> Timestamp:
     """All transactions of a group have the same time, so most are made once. Never change what it returns."""
     message = Timestamp()
     message.FromDatetime(time)
@@ -71,11 +71,11 @@ def write_transaction(transaction: Transaction, message: TransactionMessage) -> 
     message.principal = movement.principal
     message.request_id = movement.request_id
     message.trace_id = movement.trace_id
-    message.create_time.CopyFrom(_timestamp(transaction.create_time))
+    message.create_time.CopyFrom(timestamp(transaction.create_time))
     if state is not TransactionState.PENDING:
-        message.decide_time.CopyFrom(_timestamp(transaction.decide_time))
+        message.decide_time.CopyFrom(timestamp(transaction.decide_time))
     if state is TransactionState.POSTED:
-        message.post_time.CopyFrom(_timestamp(transaction.decide_time))
+        message.post_time.CopyFrom(timestamp(transaction.decide_time))
     if movement.hold:
         message.hold = hold_name(movement.hold)
     if movement.reverses:
@@ -96,7 +96,7 @@ def _add_terms(transaction: Transaction, message: TransactionMessage) -> None:
         for account, amount, currency in postings_of(transaction.movement):
             message.postings.add(account=account, amount=Money(currency_code=currency, minor_units=amount))
     if terms.deferred:
-        message.execute_time.CopyFrom(_timestamp(terms.execute_time or transaction.create_time))
+        message.execute_time.CopyFrom(timestamp(terms.execute_time or transaction.create_time))
     if terms.payout is not None and transaction.state is TransactionState.POSTED:
         message.payout = payout_name(transaction.movement.id)
 
@@ -113,7 +113,7 @@ def entry_message(line: Line, account: Account) -> EntryMessage:
         description=movement.description,
         amount=Money(currency_code=account.currency, minor_units=entry.amount),
         balance=Money(currency_code=account.currency, minor_units=entry.balance),
-        post_time=_timestamp(entry.post_time),
+        post_time=timestamp(entry.post_time),
     )
 
 
@@ -132,7 +132,7 @@ def opening_message(period: Period, account: Account) -> ReportOpening:
         balance=Money(currency_code=account.currency, minor_units=opening.amount),
         sequence=opening.version,
         entry_count=closing.version - opening.version,
-        end_time=_timestamp(end),
+        end_time=timestamp(end),
     )
 
 
@@ -158,8 +158,8 @@ def hold_message(hold: Hold) -> HoldMessage:
         amount=Money(currency_code=hold.currency, minor_units=hold.amount),
         captured=Money(currency_code=hold.currency, minor_units=hold.captured),
         released=Money(currency_code=hold.currency, minor_units=hold.released),
-        expire_time=_timestamp(hold.expire_time),
-        create_time=_timestamp(hold.create_time),
+        expire_time=timestamp(hold.expire_time),
+        create_time=timestamp(hold.create_time),
         description=hold.description,
         external_reference=hold.external_reference,
         labels=hold.labels,
@@ -180,12 +180,12 @@ def payout_message(payout: Payout) -> PayoutMessage:
         amount=Money(currency_code=payout.currency, minor_units=payout.amount),
         state=_number(payout.state),
         attempt_count=payout.attempts,
-        next_attempt_time=_timestamp(to_pay) if to_pay is not None else None,
+        next_attempt_time=timestamp(to_pay) if to_pay is not None else None,
         provider_reference=payout.provider_reference,
         last_error=payout.last_error,
         reversal=transaction_name(payout.reversal) if payout.reversal is not None else "",
-        create_time=_timestamp(payout.create_time),
-        update_time=_timestamp(payout.update_time),
+        create_time=timestamp(payout.create_time),
+        update_time=timestamp(payout.update_time),
     )
 
 

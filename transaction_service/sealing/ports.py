@@ -1,10 +1,14 @@
 """What sealing needs of the ledger's database, and what readers of the audit chain are given."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from enum import Enum
+from typing import Final, NamedTuple, Protocol
 
 from audit_chain.header import Mark
+from audit_chain.merkle import HASH_BYTES
+
+ID_BYTES: Final = 16
 
 
 class Tip(NamedTuple):
@@ -14,16 +18,6 @@ class Tip(NamedTuple):
     number: int
     hash: bytes
     until: Mark
-
-
-class Decided(NamedTuple):
-    """The next transactions behind the tip, at least one: their ids, 16 bytes each, and the leaves of their records, 32
-    bytes each, in the order of their commits. `time` is the database's."""
-
-    ids: bytes
-    leaves: bytes
-    until: Mark
-    time: datetime
 
 
 class Block(NamedTuple):
@@ -45,6 +39,22 @@ class Content(NamedTuple):
     ids: bytes
     leaves: bytes
 
+    def leaf_hashes(self) -> list[bytes]:
+        return [self.leaves[i : i + HASH_BYTES] for i in range(0, len(self.leaves), HASH_BYTES)]
+
+    def transaction_ids(self) -> Iterator[str]:
+        """As UUIDs are written."""
+        for i in range(0, len(self.ids), ID_BYTES):
+            digits = self.ids[i : i + ID_BYTES].hex()
+            yield f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+    def place_of(self, id_: bytes) -> int | None:
+        """Where a transaction stands, from 0. None: it is not in the block."""
+        for i in range(0, len(self.ids), ID_BYTES):
+            if self.ids[i : i + ID_BYTES] == id_:
+                return i // ID_BYTES
+        return None
+
 
 class Key(NamedTuple):
     """A key that has signed. `public_key` is PEM."""
@@ -52,6 +62,14 @@ class Key(NamedTuple):
     key_id: str
     public_key: str
     create_time: datetime
+
+
+class Decided(NamedTuple):
+    """The next transactions behind the tip, at least one. `time` is the database's."""
+
+    content: Content
+    until: Mark
+    time: datetime
 
 
 class Round(NamedTuple):
@@ -69,6 +87,14 @@ class Sealing(Protocol):
     async def seal(self, transactions_max: int, block_of: Callable[[Tip, Decided], Block], public_key: str) -> Round:
         """Stores the block that `block_of` makes of what waits, at most so many transactions; in one commit, and in one
         process at a time. `block_of` is called in another thread. Raises Refusal."""
+
+
+class Unsealed(Enum):
+    """Why there is no proof."""
+
+    PENDING = "it is PENDING: only what is decided is sealed"
+    WAITS = "it was decided within the last seconds, or nothing is being sealed; ask again soon"
+    STRAY = "it is in the range of a block that has not sealed it: it was written behind the ledger's back"
 
 
 class Proven(NamedTuple):
@@ -90,14 +116,14 @@ class Blocks(Protocol):
     async def block(self, number: int) -> Block | None:
         """By its number."""
 
-    async def next(self, after: int, until: int) -> tuple[Block, Content] | None:
+    async def following(self, after: int, until: int) -> tuple[Block, Content] | None:
         """The first block behind this number, up to another. None: there is none."""
 
     async def records(self, after: Mark, until: Mark, limit: int) -> Sequence[tuple[Mark, str]]:
         """The records of what is decided in this range now, in the order of commits, at most so many."""
 
-    async def proof(self, transaction_id: str) -> Proven | str | None:
-        """None: there is no such transaction. Text: why it is not sealed."""
+    async def proof(self, transaction_id: str) -> Proven | Unsealed | None:
+        """None: there is no such transaction."""
 
     async def keys(self) -> Sequence[Key]:
         """The oldest first."""

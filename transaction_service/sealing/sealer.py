@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from audit_chain.header import TRANSACTIONS_MAX, Header, hash_of
-from audit_chain.merkle import HASH_BYTES, root_of
+from audit_chain.merkle import root_of
 from audit_chain.signing import Signer
 from service_kit.status import Refusal
 from transaction_service.sealing import metrics
@@ -67,7 +67,7 @@ class Sealer:
         return done
 
     def _block_of(self, tip: Tip, decided: Decided) -> Block:
-        leaves = [decided.leaves[i : i + HASH_BYTES] for i in range(0, len(decided.leaves), HASH_BYTES)]
+        leaves = decided.content.leaf_hashes()
         number = tip.number + 1
         header = Header(
             number=number,

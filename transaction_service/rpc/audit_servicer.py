@@ -1,0 +1,15 @@
+"""AuditService, whole: each group of its calls is a class of its own."""
+
+from specie.transaction.v1 import AuditServiceServicer
+
+from transaction_service.reports import Reports
+from transaction_service.rpc.audit_chain_calls import AuditChainCalls
+from transaction_service.sealing.ports import Blocks
+
+
+class AuditServicer(AuditChainCalls, AuditServiceServicer):
+    """It only reads. What it says is for auditors, whoever owns the wallets."""
+
+    def __init__(self, blocks: Blocks, reports: Reports) -> None:
+        self._blocks = blocks
+        self._reports = reports
