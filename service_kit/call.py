@@ -58,9 +58,14 @@ def bound_to() -> str:
     return current_call().caller.bound_to
 
 
+def running_call() -> Call | None:
+    """The same; None for work that answers no call."""
+    return _current.get(None)
+
+
 def deadline_of_call() -> float:
     """The running call's, in seconds of time.monotonic(); infinite for work that answers no call."""
-    call = _current.get(None)
+    call = running_call()
     return float("inf") if call is None else call.deadline
 
 

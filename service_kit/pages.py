@@ -2,12 +2,17 @@
 
 import base64
 import binascii
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
+from google.protobuf.message import Message
 
 from service_kit.status import Refusal
+
+T = TypeVar("T")
+Answer = TypeVar("Answer", bound=Message)
 
 PAGE_SIZE_DEFAULT: Final = 50
 PAGE_SIZE_MAX: Final = 1000
@@ -44,6 +49,23 @@ def decode(token: str, *filters: object) -> list[Any]:
     except orjson.JSONDecodeError:
         raise refused() from None
     return position
+
+
+async def fitting(
+    page: Callable[[int], Awaitable[tuple[Sequence[T], list[Any] | None]]],
+    answer: Callable[[Sequence[T], str], Answer],
+    asked: int,
+    filters: tuple[object, ...],
+) -> Answer:
+    """A page of the size that was asked for, or a shorter one that is not too large for a client. `page` reads one of a
+    size, and where it ends (None: it is the last one); `answer` tells it, with the token of the next."""
+    size = page_size(asked)
+    while True:
+        found, end = await page(size)
+        told = answer(found, encode(end, *filters) if end is not None else "")
+        if told.ByteSize() <= PAGE_BYTES_MAX or size == 1:
+            return told
+        size = max(1, min(size, len(found)) // 2)
 
 
 def _seal(body: bytes, filters: tuple[object, ...]) -> bytes:

@@ -17,7 +17,7 @@ from transaction_service.domain.terms import Terms
 ROWS = [
     (
         "transactions",
-        f"INSERT INTO block VALUES (1, 1, gen_random_uuid(), '{'i' * 16}', '{'l' * 32}', '', '', '', '', now())",
+        "INSERT INTO block SELECT 1, 1, gen_random_uuid(), '0123456789abcdef', md5('')::bytea, '', '', '', '', now()",
     ),
     ("transactions", "INSERT INTO seal_key VALUES ('k', '', now())"),
     ("transactions", "INSERT INTO act VALUES ('payouts/p', 1, 'RETRY', '{}', '{}', 'ann', '', '', now())"),

@@ -1,20 +1,14 @@
 """Puts administrative acts on record, in the commit of the change itself."""
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from sqlalchemy import Connection, func, insert, select
 
+from service_kit.acts import Actor, differences
 from transaction_service.adapters.record_tables import act
 
-
-class Actor(NamedTuple):
-    """Who does it, and by which call: no trace id where nobody called."""
-
-    principal: str
-    trace_id: str = ""
-    request_id: str = ""
-
+__all__ = ["OURSELVES", "Actor", "write_act"]
 
 OURSELVES: Final = Actor("system/back-office")
 
@@ -24,15 +18,15 @@ def write_act(
 ) -> None:
     """`before`, `after`: by field; what did not change is left out. The caller has locked the subject's row, or has
     just made it: so its acts are numbered without a gap. No secret may be among the values."""
-    changed = {field for field in {*before, *after} if before.get(field) != after.get(field)}
+    was, became = differences(before, after)
     last = select(func.coalesce(func.max(act.c.number), 0) + 1).where(act.c.subject == subject).scalar_subquery()
     connection.execute(
         insert(act).values(
             subject=subject,
             number=last,
             act=word,
-            before={field: value for field, value in before.items() if field in changed},
-            after={field: value for field, value in after.items() if field in changed},
+            before=was,
+            after=became,
             principal=by.principal,
             request_id=by.request_id,
             trace_id=by.trace_id,

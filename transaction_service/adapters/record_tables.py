@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from service_kit.act_table import act_table
 from transaction_service.adapters import tables
 
 metadata: Final = tables.metadata
@@ -74,21 +75,7 @@ integrity = Table(
     Column("findings", JSONB, nullable=False, comment="what does not hold, the oldest first"),
 )
 
-act = Table(
-    "act",
-    metadata,
-    Column("subject", Text, primary_key=True, comment="payouts/{uuid}, webhookEndpoints/{uuid}"),
-    Column("number", BigInteger, primary_key=True, autoincrement=False, comment="of the subject: 1, 2, 3, ..."),
-    Column("act", Text, nullable=False),
-    Column("before", JSONB, nullable=False, comment="by field, only what changed"),
-    Column("after", JSONB, nullable=False, comment="as before"),
-    Column("principal", Text, nullable=False),
-    Column("request_id", Text, nullable=False),
-    Column("trace_id", Text, nullable=False),
-    Column("create_time", TIME, nullable=False),
-    CheckConstraint("number >= 1", name="number"),
-    Index("act_create_time_idx", "create_time", "subject", "number"),
-)
+act = act_table(metadata, subject="payouts/{uuid}, webhookEndpoints/{uuid}", number="of the subject: 1, 2, 3, ...")
 
 event = Table(
     "event",

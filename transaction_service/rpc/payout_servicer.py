@@ -20,7 +20,6 @@ from transaction_service.payouts.payout import PayoutState
 from transaction_service.payouts.ports import Payouts
 from transaction_service.ports import Accounts, Position
 from transaction_service.rpc.convert import payout_message
-from transaction_service.rpc.fitting import fitting
 from transaction_service.rpc.lookups import check_wallet
 
 PREFIX = "payouts/"
@@ -51,7 +50,7 @@ class PayoutServicer(PayoutServiceServicer):
         async def page(size: int) -> tuple[Sequence[Any], Position | None]:
             return await self._payouts.payouts(request.wallet, state, after, size)
 
-        return await fitting(page, answer, request.page_size, filters)
+        return await pages.fitting(page, answer, request.page_size, filters)
 
     async def RetryPayout(self, request: RetryPayoutRequest, context: Any) -> RetryPayoutResponse:
         call = current_call()

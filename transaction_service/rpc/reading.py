@@ -41,7 +41,6 @@ from transaction_service.rpc.convert import (
     to_time,
     transaction_message,
 )
-from transaction_service.rpc.fitting import fitting
 from transaction_service.rpc.lookups import check_wallet, find_account, find_hold, find_transaction
 
 
@@ -78,7 +77,7 @@ class Reading:
         async def page(size: int) -> tuple[Sequence[Any], Position | None]:
             return await self._reader.transactions(wanted, after, size)
 
-        return await fitting(page, answer, request.page_size, filters)
+        return await pages.fitting(page, answer, request.page_size, filters)
 
     async def ListEntries(self, request: ListEntriesRequest, context: Any) -> ListEntriesResponse:
         account = await find_account(self._accounts, request.wallet)
@@ -93,7 +92,7 @@ class Reading:
         async def page(size: int) -> tuple[Sequence[Any], Position | None]:
             return await self._reader.entries(account, wanted, after, size)
 
-        return await fitting(page, answer, request.page_size, filters)
+        return await pages.fitting(page, answer, request.page_size, filters)
 
     async def GetBalance(self, request: GetBalanceRequest, context: Any) -> GetBalanceResponse:
         account = await find_account(self._accounts, request.wallet)
@@ -119,4 +118,4 @@ class Reading:
         async def page(size: int) -> tuple[Sequence[Any], Position | None]:
             return await self._holds.holds(request.wallet, state, after, size)
 
-        return await fitting(page, answer, request.page_size, filters)
+        return await pages.fitting(page, answer, request.page_size, filters)

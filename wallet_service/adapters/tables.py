@@ -22,6 +22,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from service_kit.act_table import act_table
+
 SCHEMA = "wallets"
 
 metadata = MetaData(
@@ -118,18 +120,4 @@ wallet = Table(
     Index("wallet_due_time_idx", "due_time", postgresql_where=text("due_time IS NOT NULL")),
 )
 
-act = Table(
-    "act",
-    metadata,
-    Column("subject", Text(collation="C"), primary_key=True, comment="the wallet's name"),
-    Column("number", BigInteger, primary_key=True, autoincrement=False, comment="the wallet's revision since it"),
-    Column("act", Text, nullable=False),
-    Column("before", JSONB, nullable=False, comment="by field, only what changed"),
-    Column("after", JSONB, nullable=False, comment="as before"),
-    Column("principal", Text, nullable=False),
-    Column("request_id", Text, nullable=False),
-    Column("trace_id", Text, nullable=False),
-    Column("create_time", DateTime(timezone=True), nullable=False),
-    CheckConstraint("number >= 1", name="number"),
-    Index("act_create_time_idx", "create_time", "subject", "number"),
-)
+act = act_table(metadata, subject="the wallet's name", number="the wallet's revision since it")

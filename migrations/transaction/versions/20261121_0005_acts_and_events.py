@@ -17,7 +17,7 @@ TIME = sa.DateTime(timezone=True)
 def upgrade() -> None:
     op.create_table(
         "act",
-        sa.Column("subject", sa.Text, nullable=False, comment="payouts/{uuid}, webhookEndpoints/{uuid}"),
+        sa.Column("subject", sa.Text(collation="C"), nullable=False, comment="payouts/{uuid}, webhookEndpoints/{uuid}"),
         sa.Column("number", sa.BigInteger, nullable=False, autoincrement=False, comment="of the subject: 1, 2, 3, ..."),
         sa.Column("act", sa.Text, nullable=False),
         sa.Column("before", postgresql.JSONB, nullable=False, comment="by field, only what changed"),
@@ -31,6 +31,14 @@ def upgrade() -> None:
         schema=SCHEMA,
     )
     op.create_index("act_create_time_idx", "act", ["create_time", "subject", "number"], schema=SCHEMA)
+    op.create_index("act_principal_idx", "act", ["principal", "create_time", "subject", "number"], schema=SCHEMA)
+    op.create_index(
+        "act_trace_id_idx",
+        "act",
+        ["trace_id", "create_time", "subject", "number"],
+        schema=SCHEMA,
+        postgresql_where=sa.text("trace_id <> ''"),
+    )
     op.execute(f"""
         CREATE TRIGGER act_stays BEFORE UPDATE OR DELETE OR TRUNCATE ON {SCHEMA}.act
         FOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.refuse_change()

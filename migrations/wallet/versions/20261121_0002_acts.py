@@ -32,6 +32,14 @@ def upgrade() -> None:
         schema=SCHEMA,
     )
     op.create_index("act_create_time_idx", "act", ["create_time", "subject", "number"], schema=SCHEMA)
+    op.create_index("act_principal_idx", "act", ["principal", "create_time", "subject", "number"], schema=SCHEMA)
+    op.create_index(
+        "act_trace_id_idx",
+        "act",
+        ["trace_id", "create_time", "subject", "number"],
+        schema=SCHEMA,
+        postgresql_where=sa.text("trace_id <> ''"),
+    )
     op.execute(f"""
         CREATE FUNCTION {SCHEMA}.refuse_change() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$
         BEGIN
