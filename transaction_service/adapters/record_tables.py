@@ -174,5 +174,5 @@ webhook_delivery = Table(
     Column("deliver_time", TIME),
     CheckConstraint("(state = 1) = (next_time IS NOT NULL)", name="due"),
     Index("webhook_delivery_pending_idx", "endpoint_id", "xid", "mark_id", "id", postgresql_where=text("state = 1")),
-    Index("webhook_delivery_endpoint_idx", "endpoint_id", "xid", "mark_id", "id"),
+    Index("webhook_delivery_endpoint_idx", "endpoint_id", "create_time", "xid", "mark_id"),
 )

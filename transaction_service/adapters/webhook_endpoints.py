@@ -5,7 +5,7 @@ Every change locks the endpoint's row first, as the courier does: so they wait f
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -63,7 +63,8 @@ ENDPOINT_COLUMNS: Final = (
 )
 """Not the secrets."""
 DELIVERY_COLUMNS: Final = tuple(delivery.c)
-PLACE: Final = (delivery.c.xid, delivery.c.mark_id, delivery.c.id)
+Place = tuple[datetime, int, str]
+"""Of a delivery in a list: when it was stored, and its mark."""
 
 
 class SqlEndpoints:
@@ -164,14 +165,7 @@ class SqlEndpoints:
     async def deliveries(
         self, endpoint_id: str, state: DeliveryState | None, after: Position | None, limit: int
     ) -> tuple[list[Delivery], Position | None] | None:
-        # Index: webhook_delivery_pending_idx for PENDING ones, else webhook_delivery_endpoint_idx. Those of an endpoint
-        # that are not DELIVERED are few: the courier takes no more events before it is rid of them.
-        query = select(*DELIVERY_COLUMNS).where(delivery.c.endpoint_id == endpoint_id)
-        if after is not None:
-            query = query.where(tuple_(*PLACE) < tuple_(*_place(after)))
-        if state is not None:
-            query = query.where(IS_PENDING if state is DeliveryState.PENDING else delivery.c.state == state.value)
-        query = query.order_by(*(column.desc() for column in PLACE)).limit(limit + 1)
+        query = _deliveries(endpoint_id, state, None if after is None else _place(after)).limit(limit + 1)
 
         def work(connection: Connection) -> tuple[list[Delivery], Position | None] | None:
             if connection.execute(select(endpoint.c.id).where(endpoint.c.id == endpoint_id)).one_or_none() is None:
@@ -180,7 +174,7 @@ class SqlEndpoints:
             if len(found) <= limit:
                 return found, None
             last = found[limit - 1]
-            return found[:limit], [last.mark.commit, last.mark.id, last.id]
+            return found[:limit], [last.create_time.isoformat(), *last.mark]
 
         return await self._database.run_on_snapshot(work)
 
@@ -197,6 +191,9 @@ class SqlEndpoints:
             before = _to_delivery(row)
             changed = update(delivery).where(delivery.c.id == delivery_id).values(AS_NEW)
             after = _to_delivery(connection.execute(changed.returning(*DELIVERY_COLUMNS)).one())
+            # The courier looks at what waits when it takes the endpoint up.
+            taken_up = update(endpoint).where(endpoint.c.id == endpoint_id)
+            connection.execute(taken_up.values(generation=endpoint.c.generation + 1))
             write_act(
                 connection,
                 ENDPOINTS + endpoint_id,
@@ -248,6 +245,22 @@ def _locked(connection: Connection, endpoint_id: str) -> Endpoint | None:
     one = select(*ENDPOINT_COLUMNS, literal(0)).where(endpoint.c.id == endpoint_id).with_for_update()
     row = connection.execute(one).one_or_none()
     return None if row is None else _to_endpoint(row)
+
+
+def _deliveries(endpoint_id: str, state: DeliveryState | None, after: Place | None) -> Select[Any]:
+    """Index: webhook_delivery_endpoint_idx. A courier stores many at once: they stand in the order of their commits.
+
+    PENDING ones are few, for a courier takes no more events before it is rid of them: they are found by
+    webhook_delivery_pending_idx and sorted. Left to choose, PostgreSQL might look for them among all."""
+    found = select(*DELIVERY_COLUMNS).where(delivery.c.endpoint_id == endpoint_id)
+    if state is DeliveryState.PENDING:
+        found = found.where(IS_PENDING).offset(0)  # apart from what is around it
+    elif state is not None:
+        found = found.where(delivery.c.state == state.value)
+    rows = found.subquery()
+    place = (rows.c.create_time, rows.c.xid, rows.c.mark_id)
+    query = select(*rows.c).order_by(*(column.desc() for column in place))
+    return query if after is None else query.where(tuple_(*place) < tuple_(*after))
 
 
 def _columns_of(wish: Wish) -> dict[str, Any]:
@@ -313,10 +326,10 @@ def _to_delivery(row: Row[Any]) -> Delivery:
     )
 
 
-def _place(after: Position) -> tuple[int, str, str]:
+def _place(after: Position) -> Place:
     """Anybody can make a page token: what it says may be any JSON."""
     match after:
-        case [int(commit), str(mark_id), str(id_)] if not isinstance(commit, bool) and 0 <= commit <= INT64_MAX:
+        case [str(time), int(commit), str(mark_id)] if not isinstance(commit, bool) and 0 <= commit <= INT64_MAX:
             with suppress(ValueError):
-                return commit, str(UUID(mark_id)), str(UUID(id_))
+                return datetime.fromisoformat(time).astimezone(UTC), commit, str(UUID(mark_id))
     raise refused()

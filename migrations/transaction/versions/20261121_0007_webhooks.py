@@ -71,7 +71,10 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 1"),
     )
     op.create_index(
-        "webhook_delivery_endpoint_idx", "webhook_delivery", ["endpoint_id", "xid", "mark_id", "id"], schema=SCHEMA
+        "webhook_delivery_endpoint_idx",
+        "webhook_delivery",
+        ["endpoint_id", "create_time", "xid", "mark_id"],
+        schema=SCHEMA,
     )
     for table in ("webhook_endpoint", "webhook_delivery"):
         op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{table} TO {ROLE}")
