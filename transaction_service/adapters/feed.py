@@ -30,20 +30,21 @@ class SqlFeed:
         self._database = database
 
     async def end(self) -> Mark:
-        return await self._database.run(_end)
+        return await self._database.run(end_of_feed)
 
     async def read(self, after: Mark, limit: int, account: str = "") -> Stretch:
         return await self._database.run_on_snapshot(lambda connection: _read(connection, after, limit, account))
 
 
-def _end(connection: Connection) -> Mark:
+def end_of_feed(connection: Connection) -> Mark:
+    """Behind everything that a statement that begins now can read, for good."""
     horizon: int = connection.execute(select(_HORIZON)).scalar_one()
     return Mark(horizon - 1, LAST_ID)
 
 
 def _read(connection: Connection, after: Mark, limit: int, account: str) -> Stretch:
     """One snapshot for the horizon and for the rows below it."""
-    end = _end(connection)
+    end = end_of_feed(connection)
     if end <= after:
         return Stretch(after, (), after, complete=True)
     # How far the piece goes at the most is found before its rows are looked at, so that it is bounded for any account.

@@ -107,7 +107,7 @@ class SqlEndpoints:
     async def all(self) -> list[Endpoint]:
         def work(connection: Connection) -> list[Endpoint]:
             oldest_first = _counted().order_by(endpoint.c.create_time, endpoint.c.id)
-            return [_to_endpoint(row) for row in connection.execute(oldest_first)]
+            return [to_endpoint(row) for row in connection.execute(oldest_first)]
 
         return await self._database.run(work)
 
@@ -237,14 +237,14 @@ def _counted() -> Select[Any]:
 
 def _get(connection: Connection, endpoint_id: str) -> Endpoint | None:
     row = connection.execute(_counted().where(endpoint.c.id == endpoint_id)).one_or_none()
-    return None if row is None else _to_endpoint(row)
+    return None if row is None else to_endpoint(row)
 
 
 def _locked(connection: Connection, endpoint_id: str) -> Endpoint | None:
     """Its deliveries are not counted."""
     one = select(*ENDPOINT_COLUMNS, literal(0)).where(endpoint.c.id == endpoint_id).with_for_update()
     row = connection.execute(one).one_or_none()
-    return None if row is None else _to_endpoint(row)
+    return None if row is None else to_endpoint(row)
 
 
 def _deliveries(endpoint_id: str, state: DeliveryState | None, after: Place | None) -> Select[Any]:
@@ -291,7 +291,7 @@ def _rotated(changed: Mapping[str, Any]) -> dict[str, str]:
     return {"old_secret_until": until.isoformat()} if isinstance(until, datetime) else {}
 
 
-def _to_endpoint(row: Sequence[Any]) -> Endpoint:
+def to_endpoint(row: Sequence[Any]) -> Endpoint:
     id_, url, types, wallet, description, state, reason, commit, mark_id, generation, created, updated, waiting = row
     return Endpoint(
         id=id_,

@@ -147,8 +147,12 @@ def _is_credit(posting: Posting) -> bool:
 
 def accounts_of(movement: Movement) -> set[str]:
     """The names of all accounts that it speaks of."""
-    names = {movement.source, movement.destination}
-    terms = movement.terms
+    return accounts_named(movement.source, movement.destination, movement.terms)
+
+
+def accounts_named(source: str, destination: str, terms: Terms) -> set[str]:
+    """As `accounts_of`, of what a movement has of it."""
+    names = {source, destination}
     if terms is not PLAIN:
         names.update(posting.account for posting in terms.postings)
         if terms.fee is not None:

@@ -46,6 +46,13 @@ class Found(NamedTuple):
     complete: bool
 
 
+class Known(NamedTuple):
+    """Ids of what waits, as far as the courier knows it. `tried`: those that were sent in vain, which is on record."""
+
+    untried: Collection[str]
+    tried: Collection[str]
+
+
 class Result(NamedTuple):
     """What became of one attempt. `since`: when the first one was, `pause`: before the next one, both in seconds from
     now; no `pause`: it was taken."""
@@ -66,14 +73,12 @@ class Post(Protocol):
     async def find(self, endpoint: Held, position: Mark, limit: int) -> Found:
         """Among a bounded number of transactions and events: there may be none before more."""
 
-    async def store(
-        self, endpoint: Held, events: Sequence[Event], until: Mark, known: Collection[str]
-    ) -> list[Parcel] | None:
+    async def store(self, endpoint: Held, events: Sequence[Event], until: Mark, known: Known) -> list[Parcel] | None:
         """These are to be sent (once more, if they were sent before), and everything up to `until` is taken, in one
         commit; what waits, as `waiting`. None: it is not held any more."""
 
-    async def waiting(self, endpoint: Held, known: Collection[str]) -> list[Parcel]:
-        """What waits up to the endpoint's position, but those of these ids."""
+    async def waiting(self, endpoint: Held, known: Known) -> list[Parcel]:
+        """What waits up to the endpoint's position and is not known, or known as tried and somebody has made it new."""
 
     async def mark(self, endpoint: Held, results: Sequence[Result]) -> bool:
         """Puts results on record. False: it is not held any more."""

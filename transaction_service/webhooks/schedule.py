@@ -72,6 +72,10 @@ class Schedule:
                 taken.append(self._parcels[id_])
         return taken
 
+    def tried(self) -> set[str]:
+        """Of those that are not away: what was sent in vain."""
+        return {parcel.id for parcel in self if parcel.attempts and parcel.id not in self._away}
+
     def next_due(self) -> float | None:
         """When `take` gives something again, if nothing happens before. None: not by itself."""
         while self._next and not self._is_next(self._next[0][2], self._next[0][0]):
