@@ -36,10 +36,6 @@ class Block:
         self.sealed = [Sealed(f"transactions/{json.loads(text)['id']}", leaf_hash(text.encode())) for text in records]
         self.records = list(records)
 
-    @property
-    def leaves(self) -> list[bytes]:
-        return [leaf for _, leaf in self.sealed]
-
 
 def sealed(
     number: int, records: Sequence[str], before: Block | None, signer: Signer = SIGNER, after: Mark | None = None
