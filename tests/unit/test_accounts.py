@@ -16,13 +16,15 @@ from transaction_service.domain.account import (
     Unchanged,
     Usage,
     cash,
+    closes,
+    payouts_under_way,
     same_identity,
     set_limits,
     set_state,
     system_account,
     zone,
 )
-from transaction_service.domain.failure import Failure
+from transaction_service.domain.failure import Failure, Reason
 from transaction_service.domain.identity import account_id
 
 OPEN, FROZEN, CLOSED = AccountState
@@ -64,6 +66,25 @@ def test_states(
     assert before == was
     if isinstance(change, Account):
         assert change == replace(before, state=wanted, revision=revision)
+
+
+@pytest.mark.parametrize(
+    ("was", "wanted", "expected"),
+    [(OPEN, CLOSED, True), (FROZEN, CLOSED, True), (CLOSED, CLOSED, False), (OPEN, FROZEN, False)],
+)
+def test_what_closes_an_account(was: AccountState, wanted: AccountState, *, expected: bool) -> None:
+    before = account(state=was, revision=7)
+    assert closes(before, set_state(before, wanted, 8)) is expected
+
+
+def test_what_is_refused_closes_nothing() -> None:
+    before = account(balance=1, revision=7)
+    assert not closes(before, set_state(before, CLOSED, 8))
+
+
+def test_an_account_with_payouts_under_way_is_not_closed() -> None:
+    failure = payouts_under_way(account("alice"), 3)
+    assert failure == Failure(Reason.PAYOUTS_UNDER_WAY, {"wallet": "wallets/alice", "payouts": "3"})
 
 
 # The account has 30 of which 10 are held, a credit line of 50, and is at revision 7.

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from service_kit.caller import is_our_own
 from tests.kit.builders import (
     FEES,
     NOON,
@@ -31,7 +32,8 @@ from transaction_service.domain.book import Book, Reversed, check_group
 from transaction_service.domain.failure import Reason
 from transaction_service.domain.ledger import decide
 from transaction_service.domain.movement import Movement, Outcome, Refused, Transaction, TransactionState
-from transaction_service.domain.terms import Terms
+from transaction_service.domain.reversal import PAYOUTS_PRINCIPAL, payout_reversal
+from transaction_service.domain.terms import Fee, PayoutDestination, Terms
 
 ORIGINALS: dict[str, Movement] = {
     "plain": transfer("alice", "bob", 30),
@@ -334,3 +336,47 @@ def test_of_the_flaws_of_a_reversal_the_earliest_is_told(flaws: Sequence[Reason]
     for reason in reversed(flaws):
         FLAWS[reason](it)
     assert it.answer() == flaws[0].value
+
+
+BANK = PayoutDestination("bank", "DE89 3704", "")
+PAID_OUT = withdrawal("alice", 20, terms=Terms(payout=BANK, fee=Fee(2, FEES, included=False)))
+
+
+def after_payout() -> tuple[Book, Movement]:
+    """Alice had 100, and a withdrawal of 20 with a fee of 2 is to be paid out."""
+    posted = book([account("alice", 100), cash_account(), fees_account()])
+    assert code(decide(posted, PAID_OUT)) == "POSTED"
+    return posted, PAID_OUT
+
+
+@pytest.mark.parametrize("amount", [0, 5])
+def test_nobody_gives_a_withdrawal_with_a_payout_back(amount: int) -> None:
+    posted, original = after_payout()
+    answer = decide(posted, reversal(original, amount))
+    assert code(answer) == "NOT_REVERSIBLE"
+    assert told(answer) == {
+        "reverses": f"transactions/{original.id}",
+        "kind": "WITHDRAWAL",
+        "payout": f"payouts/{original.id}",
+    }
+
+
+def test_what_payouts_give_back_is_all_of_it_with_the_fee_once() -> None:
+    posted, original = after_payout()
+    assert code(decide(posted, payout_reversal(original, 0))) == "POSTED"
+    assert posted.accounts["wallets/alice"].balance == 100
+    again = decide(posted, payout_reversal(original, 0))
+    assert isinstance(again, Outcome)
+    assert again.replayed
+    assert code(decide(posted, payout_reversal(original, 1))) == "ALREADY_REVERSED"
+
+
+def test_a_number_makes_the_reversal_of_a_payout() -> None:
+    first, same, second = (payout_reversal(PAID_OUT, number) for number in (0, 0, 1))
+    assert first == same
+    assert (first.principal, first.reverses) == (PAYOUTS_PRINCIPAL, PAID_OUT.id)
+    assert len({first.id, second.id, reversal(PAID_OUT).id}) == 3
+
+
+def test_no_caller_can_be_who_gives_payouts_back() -> None:
+    assert is_our_own(PAYOUTS_PRINCIPAL)

@@ -7,7 +7,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from transaction_service.settings import TransactionSettings
+from transaction_service.settings import TransactionSettings, providers
 
 DSN = "postgresql://role:pass%2Fword@127.0.0.1:5432/specie"
 PREFIX = "SPECIE_TRANSACTION_"
@@ -104,3 +104,18 @@ def test_wrong_settings_are_told_in_one_line_without_their_values(environment: p
     assert done.returncode == 2
     assert set(json.loads(line)["settings"]) == {PREFIX + "DATABASE_DSN", PREFIX + "LANES"}
     assert "secret" not in line
+
+
+def test_payout_providers_by_name() -> None:
+    assert providers("") == {}
+    assert providers("bank=127.0.0.1:9000,old-bank=dns:///bank:443") == {
+        "bank": "127.0.0.1:9000",
+        "old-bank": "dns:///bank:443",
+    }
+
+
+@pytest.mark.parametrize("text", ["bank", "bank=", "Bank=x:1", "bank=a:1,bank=b:1", "bank=a:1,"])
+def test_payout_providers_that_cannot_be_meant(environment: pytest.MonkeyPatch, text: str) -> None:
+    environment.setenv(PREFIX + "PAYOUT_PROVIDERS", text)
+    with pytest.raises(ValidationError, match="payout_providers"):
+        TransactionSettings()

@@ -19,7 +19,7 @@ from transaction_service.domain.movement import (
     postings_of,
 )
 from transaction_service.domain.reversal import reversal_terms
-from transaction_service.domain.terms import PLAIN, Fee, Posting, Terms, read, written
+from transaction_service.domain.terms import PLAIN, Fee, PayoutDestination, Posting, Terms, read, written
 
 AMOUNTS = st.integers(INT64_MIN, INT64_MAX)
 TIMES = st.datetimes(timezones=st.just(UTC))
@@ -31,6 +31,7 @@ MAYBE: dict[str, st.SearchStrategy[Any]] = {
     "execute_time": TIMES,
     "expire_time": TIMES,
     "ttl_microseconds": AMOUNTS,
+    "payout": st.builds(PayoutDestination, TEXTS, TEXTS, TEXTS),
 }
 TERMS = st.builds(
     Terms,
@@ -75,6 +76,7 @@ WRITTEN: list[tuple[Terms, dict[str, Any]]] = [
     (Terms(deferred=True, execute_time=NOON), {"deferred": True, "execute_time": "2026-03-04T12:00:00+00:00"}),
     (Terms(expire_time=NOON + timedelta(microseconds=1)), {"expire_time": "2026-03-04T12:00:00.000001+00:00"}),
     (Terms(final=True), {"final": True}),
+    (Terms(payout=PayoutDestination("bank", "DE89 3704", "Ann")), {"payout": ["bank", "DE89 3704", "Ann"]}),
 ]
 
 

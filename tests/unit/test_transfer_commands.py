@@ -13,6 +13,7 @@ from specie.transaction.v1 import (
     DepositRequest,
     Fee,
     FeeMode,
+    PayoutDestination,
     PostTransactionRequest,
     ReverseTransactionRequest,
     TransferMode,
@@ -184,6 +185,20 @@ def test_a_fee_that_cannot_be_paid_is_refused(amount: int, fee: Fee, wrong: dict
 )
 def test_a_fee_up_to_its_bounds_is_taken(amount: int, fee: Fee) -> None:
     assert sum(posting.amount for posting in postings_of(transfer(amount, fee=fee))) == 0
+
+
+def test_a_withdrawal_with_a_payout_is_another_request_for_another_account() -> None:
+    def asked(**destination: str) -> Movement:
+        payout = PayoutDestination(**({"provider": "bank", "account": "DE89", "beneficiary": "Ann"} | destination))
+        withdraw = WithdrawRequest(wallet="wallets/a", amount=usd(100), request_id="key", payout=payout)
+        return commands.withdrawal(withdraw, CALL)
+
+    assert asked().terms == Terms(payout=terms.PayoutDestination("bank", "DE89", "Ann"))
+    others = [asked(provider="other"), asked(account="DE90"), asked(beneficiary="")]
+    assert {movement.id for movement in others} == {asked().id}
+    assert len({movement.fingerprint for movement in (asked(), *others)}) == 4
+    plain = commands.withdrawal(WithdrawRequest(wallet="wallets/a", amount=usd(100), request_id="key"), CALL)
+    assert plain.terms is PLAIN
 
 
 def test_a_withdrawal_has_a_fee_and_a_deposit_a_provider() -> None:
