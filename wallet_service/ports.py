@@ -13,6 +13,9 @@ from wallet_service.domain.wallet import Account, AccountState, Limits, NewWalle
 UNFINISHED_DUE_SECONDS: Final = 5.0
 """How long a call has a wallet for itself before it is due to be finished by the reconciler."""
 
+OURSELVES: Final = "system/reconciler"
+"""Who is on record for what no call has done: in this service only the reconciler changes wallets by itself."""
+
 LEASE_DOUBLINGS_MAX: Final = 3
 """A wallet that cannot be finished is tried more and more seldom, but soon enough after an outage."""
 
@@ -45,7 +48,8 @@ class Due:
 
 
 class WalletStore(Protocol):
-    """Wallets, for good. No wallet is ever deleted."""
+    """Wallets, for good. No wallet is ever deleted. Each insertion and each replacement puts an act on record, all or
+    nothing, of the running call's caller: numbered by the wallet's new revision (service_kit.acts)."""
 
     async def insert(self, new: NewWallet) -> Inserted | SameRequestId | NameTaken:
         """Stores a wallet as CREATING with revision 1. What the request id finds goes before what the name finds."""

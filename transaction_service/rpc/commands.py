@@ -17,11 +17,11 @@ from specie.transaction.v1 import PayoutDestination as PayoutDestinationMessage
 
 from service_kit.call import Call
 from service_kit.status import invalid
+from service_kit.times import to_time
 from transaction_service.domain.account import INT64_MAX, INT64_MIN, cash, fees
 from transaction_service.domain.movement import Movement, TransactionKind, movement
 from transaction_service.domain.reversal import reversal_terms
 from transaction_service.domain.terms import PLAIN, Fee, PayoutDestination, Posting, Terms, fee_of
-from transaction_service.rpc.convert import to_time
 from transaction_service.rpc.errors import check_currency
 
 # Looked up once: an enum of protobuf finds each of its names anew.

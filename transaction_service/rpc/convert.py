@@ -1,9 +1,9 @@
 """Between the contract's messages and the domain's values."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import IntEnum
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 from zoneinfo import ZoneInfoNotFoundError
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -16,7 +16,7 @@ from specie.transaction.v1 import Transaction as TransactionMessage
 from specie.type.v1 import Balance, Money
 from specie.type.v1 import Limits as LimitsMessage
 
-from service_kit.status import Refusal, invalid, to_status
+from service_kit.status import Refusal, to_status
 from transaction_service.domain.account import Account, AccountKind, AccountState, Limits, zone
 from transaction_service.domain.hold import Hold
 from transaction_service.domain.identity import account_id
@@ -25,9 +25,6 @@ from transaction_service.domain.terms import PLAIN
 from transaction_service.payouts.payout import Payout, PayoutState
 from transaction_service.ports import Line, PastBalance, Period
 from transaction_service.rpc.errors import check_currency, to_refusal
-
-NANOSECONDS_PER_MICROSECOND: Final = 1000
-_LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 def transaction_name(transaction_id: str) -> str:
@@ -220,27 +217,6 @@ def account_message(account: Account) -> AccountMessage:
         balance=balance_message(account),
         revision=account.revision,
     )
-
-
-def to_time(request: Any, field: str) -> datetime:
-    """A Timestamp of a request, cut to whole microseconds: what is at or before it is at or before its last whole one.
-    Raises Refusal INVALID_FIELD."""
-    try:
-        time: datetime = getattr(request, field).ToDatetime(UTC)
-    except (ValueError, OverflowError):
-        raise invalid(field, "timestamp", "must lie between the years 1 and 9999, with nanos below 10^9") from None
-    return time
-
-
-def to_bound(request: Any, field: str) -> datetime | None:
-    """An end of a time range, in whole microseconds as the ledger's own times: what is at or after a bound between two
-    of them is at or after the later one. None: it is absent. Raises as `to_time`."""
-    if not request.HasField(field):
-        return None
-    time = to_time(request, field)
-    if getattr(request, field).nanos % NANOSECONDS_PER_MICROSECOND and time < _LATEST:
-        return time + timedelta(microseconds=1)
-    return time
 
 
 def to_limits(message: LimitsMessage) -> Limits:

@@ -14,6 +14,7 @@ from specie.transaction.v1 import (
 )
 
 from service_kit.call import Call, current_call
+from service_kit.times import to_bound, to_time
 from transaction_service.domain import hold_commands
 from transaction_service.domain.hold import Hold
 from transaction_service.domain.movement import Movement, Outcome, TransactionKind, Work, movement
@@ -21,7 +22,7 @@ from transaction_service.domain.terms import PLAIN, Terms
 from transaction_service.ports import Accounts, HoldFilter, HoldReader
 from transaction_service.posting.queue import Result
 from transaction_service.rpc import commands
-from transaction_service.rpc.convert import hold_message, hold_name, to_bound, to_time, transaction_message
+from transaction_service.rpc.convert import hold_message, hold_name, transaction_message
 from transaction_service.rpc.errors import check_currency
 from transaction_service.rpc.lookups import check_wallet, find_hold
 from transaction_service.rpc.poster import Poster, refused

@@ -22,6 +22,7 @@ from specie.transaction.v1 import (
 from service_kit import pages
 from service_kit.call import bound_to
 from service_kit.status import invalid
+from service_kit.times import to_bound, to_time
 from transaction_service.domain.hold import HoldState
 from transaction_service.domain.movement import TransactionKind, TransactionState
 from transaction_service.ports import (
@@ -37,8 +38,6 @@ from transaction_service.rpc.convert import (
     entry_message,
     hold_message,
     past_balance_message,
-    to_bound,
-    to_time,
     transaction_message,
 )
 from transaction_service.rpc.lookups import check_wallet, find_account, find_hold, find_transaction

@@ -8,10 +8,11 @@ from specie.transaction.v1 import ReportEntriesRequest, ReportEntriesResponse
 
 from service_kit.call import bound_to
 from service_kit.status import RETRY_AFTER_SECONDS, Refusal, invalid
+from service_kit.times import to_bound
 from transaction_service.domain.account import Account
 from transaction_service.ports import Accounts, LedgerReader, Period
 from transaction_service.reports import Reports, TooManyReports
-from transaction_service.rpc.convert import closing_message, entry_message, opening_message, to_bound
+from transaction_service.rpc.convert import closing_message, entry_message, opening_message
 from transaction_service.rpc.lookups import find_account
 
 

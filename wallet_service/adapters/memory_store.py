@@ -4,9 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 
+from service_kit.acts import Act, actor_of_call
+from wallet_service.adapters.acts import act_of
 from wallet_service.domain.wallet import NewWallet, Wallet, WalletState
 from wallet_service.ports import (
     LEASE_DOUBLINGS_MAX,
+    OURSELVES,
     UNFINISHED_DUE_SECONDS,
     Due,
     Inserted,
@@ -27,9 +30,10 @@ class _Row:
 
 
 class MemoryWalletStore:
-    """Implements WalletStore. No method awaits anything, so each happens at once."""
+    """Implements WalletStore. No method awaits anything, so each happens at once. `acts`: all that are on record."""
 
     def __init__(self, due_seconds: float = UNFINISHED_DUE_SECONDS, now: Callable[[], datetime] = _now) -> None:
+        self.acts: list[Act] = []
         self._rows: dict[str, _Row] = {}
         self._due_seconds = due_seconds
         self._now = now
@@ -44,7 +48,7 @@ class MemoryWalletStore:
         now = self._now()
         given = {field.name: getattr(new, field.name) for field in fields(NewWallet)}
         wallet = Wallet(**given, state=WalletState.CREATING, revision=1, create_time=now, update_time=now)
-        self._rows[new.name] = _Row(wallet, self._due(wallet))
+        self._store(None, wallet)
         return Inserted(wallet)
 
     async def get(self, name: str, bound_to: str = "") -> Wallet | None:
@@ -76,7 +80,7 @@ class MemoryWalletStore:
             revision=changed.revision + 1,
             update_time=self._now(),
         )
-        self._rows[changed.name] = _Row(stored, self._due(stored))
+        self._store(row.wallet, stored)
         return stored
 
     async def claim(self, count: int, lease_seconds: float) -> list[Due]:
@@ -90,6 +94,10 @@ class MemoryWalletStore:
 
     async def ping(self) -> None:
         pass
+
+    def _store(self, before: Wallet | None, after: Wallet) -> None:
+        self._rows[after.name] = _Row(after, self._due(after))
+        self.acts.append(act_of(before, after, actor_of_call(OURSELVES)))
 
     def _due(self, wallet: Wallet) -> datetime | None:
         return None if wallet.settled else self._now() + timedelta(seconds=self._due_seconds)

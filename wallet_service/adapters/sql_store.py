@@ -1,4 +1,5 @@
-"""Wallets in PostgreSQL. Every method is one short transaction; none waits for anything but the database."""
+"""Wallets in PostgreSQL. Every method is one short transaction; none waits for anything but the database. What changes
+a wallet puts the act on record in the same commit."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,12 +7,16 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from service_kit.acts import Actor, actor_of_call
 from service_kit.database import Database
 from wallet_service.adapters import rows
+from wallet_service.adapters.acts import act_of
+from wallet_service.adapters.tables import act
 from wallet_service.adapters.tables import wallet as table
 from wallet_service.domain.wallet import NewWallet, Wallet, WalletState
 from wallet_service.ports import (
     LEASE_DOUBLINGS_MAX,
+    OURSELVES,
     UNFINISHED_DUE_SECONDS,
     Due,
     Inserted,
@@ -47,11 +52,14 @@ class SqlWalletStore:
         }
         inserting = insert(table).values(**row, **fresh).on_conflict_do_nothing().returning(table)
         same_request = select(table).where(table.c.principal == new.principal, table.c.request_id == new.request_id)
+        by = actor_of_call(OURSELVES)
 
         def work(connection: Connection) -> Inserted | SameRequestId | NameTaken:
             inserted = connection.execute(inserting).mappings().one_or_none()
             if inserted is not None:
-                return Inserted(rows.wallet(inserted))
+                wallet = rows.wallet(inserted)
+                _put_on_record(connection, None, wallet, by)
+                return Inserted(wallet)
             known = connection.execute(same_request).mappings().one_or_none() if new.request_id is not None else None
             return NameTaken() if known is None else SameRequestId(rows.wallet(known))
 
@@ -89,10 +97,12 @@ class SqlWalletStore:
         return await self._database.run(work)
 
     async def replace(self, changed: Wallet) -> Wallet | None:
-        """Locks the one row for the time of the statement."""
+        """Locks the one row, to know what it was before."""
+        same = (table.c.name == changed.name, table.c.revision == changed.revision)
+        locking = select(table).where(*same).with_for_update()
         statement = (
             update(table)
-            .where(table.c.name == changed.name, table.c.revision == changed.revision)
+            .where(*same)
             .values(
                 **rows.particulars(changed.particulars),
                 **rows.progress(changed),
@@ -103,10 +113,15 @@ class SqlWalletStore:
             )
             .returning(table)
         )
+        by = actor_of_call(OURSELVES)
 
         def work(connection: Connection) -> Wallet | None:
-            row = connection.execute(statement).mappings().one_or_none()
-            return None if row is None else rows.wallet(row)
+            before = connection.execute(locking).mappings().one_or_none()
+            if before is None:
+                return None
+            after = rows.wallet(connection.execute(statement).mappings().one())
+            _put_on_record(connection, rows.wallet(before), after, by)
+            return after
 
         return await self._database.run(work)
 
@@ -139,3 +154,7 @@ class SqlWalletStore:
 
     async def ping(self) -> None:
         await self._database.ping()
+
+
+def _put_on_record(connection: Connection, before: Wallet | None, after: Wallet, by: Actor) -> None:
+    connection.execute(insert(act).values(act_of(before, after, by)._asdict()))
