@@ -12,9 +12,10 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, Select, delete, func, insert, literal, select, tuple_, update
 from uuid_utils import uuid7
 
+from service_kit.acts import Actor
 from service_kit.database import Database
 from service_kit.pages import refused
-from transaction_service.adapters.acts import Actor, write_act
+from transaction_service.adapters.acts import write_act
 from transaction_service.adapters.record_tables import webhook_delivery as delivery
 from transaction_service.adapters.record_tables import webhook_endpoint as endpoint
 from transaction_service.domain.account import INT64_MAX
@@ -31,7 +32,6 @@ from transaction_service.webhooks.endpoint import (
     EndpointState,
     Wish,
 )
-from transaction_service.webhooks.ports import Asker
 
 CREATING_KEY: Final = 0x7765_6268_6F6F_6B73
 """Of the advisory lock that lets one endpoint be created at a time, or they would be counted past each other: the
@@ -73,7 +73,7 @@ class SqlEndpoints:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create(self, wish: Wish, sealed_secret: str, position: Mark, by: Asker) -> Endpoint | None:
+    async def create(self, wish: Wish, sealed_secret: str, position: Mark, by: Actor) -> Endpoint | None:
         def work(connection: Connection) -> Endpoint | None:
             connection.execute(select(func.pg_advisory_xact_lock(CREATING_KEY)))
             # A statement of its own, so that it sees whom the lock was waited for.
@@ -96,7 +96,7 @@ class SqlEndpoints:
                 "update_time": now,
             }
             connection.execute(insert(endpoint).values(own))
-            write_act(connection, new.name, "CREATE", {}, _told(new), Actor(*by))
+            write_act(connection, new.name, "CREATE", {}, _told(new), by)
             return new
 
         return await self._database.run(work)
@@ -111,32 +111,32 @@ class SqlEndpoints:
 
         return await self._database.run(work)
 
-    async def update(self, endpoint_id: str, rule: Callable[[Wish], Wish], by: Asker) -> Endpoint | None:
+    async def update(self, endpoint_id: str, rule: Callable[[Wish], Wish], by: Actor) -> Endpoint | None:
         def change(_connection: Connection, before: Endpoint) -> dict[str, Any]:
             wanted = rule(before.wish)
             return _columns_of(wanted) if wanted != before.wish else {}
 
         return await self._change(endpoint_id, "UPDATE", change, by)
 
-    async def delete(self, endpoint_id: str, by: Asker) -> bool:
+    async def delete(self, endpoint_id: str, by: Actor) -> bool:
         def work(connection: Connection) -> bool:
             before = _locked(connection, endpoint_id)
             if before is None:
                 return False
             connection.execute(delete(endpoint).where(endpoint.c.id == endpoint_id))
-            write_act(connection, before.name, "DELETE", _told(before), {}, Actor(*by))
+            write_act(connection, before.name, "DELETE", _told(before), {}, by)
             return True
 
         return await self._database.run(work)
 
-    async def rotate(self, endpoint_id: str, sealed_secret: str, by: Asker) -> Endpoint | None:
+    async def rotate(self, endpoint_id: str, sealed_secret: str, by: Actor) -> Endpoint | None:
         def change(connection: Connection, _before: Endpoint) -> dict[str, Any]:
             until = connection.execute(select(func.clock_timestamp() + OLD_SECRET_LASTS)).scalar_one()
             return {"secret": sealed_secret, "old_secret": endpoint.c.secret, "old_secret_until": until}
 
         return await self._change(endpoint_id, "ROTATE_SECRET", change, by)
 
-    async def enable(self, endpoint_id: str, by: Asker) -> Endpoint | None:
+    async def enable(self, endpoint_id: str, by: Actor) -> Endpoint | None:
         def change(connection: Connection, before: Endpoint) -> dict[str, Any]:
             if before.state is EndpointState.ENABLED:
                 return {}
@@ -146,7 +146,7 @@ class SqlEndpoints:
 
         return await self._change(endpoint_id, "ENABLE", change, by)
 
-    async def disable(self, endpoint_id: str, by: Asker) -> Endpoint | None:
+    async def disable(self, endpoint_id: str, by: Actor) -> Endpoint | None:
         def change(_connection: Connection, before: Endpoint) -> dict[str, Any]:
             if before.state is EndpointState.DISABLED:
                 return {}
@@ -154,7 +154,7 @@ class SqlEndpoints:
 
         return await self._change(endpoint_id, "DISABLE", change, by)
 
-    async def replay(self, endpoint_id: str, position: Mark, by: Asker) -> Endpoint | None:
+    async def replay(self, endpoint_id: str, position: Mark, by: Actor) -> Endpoint | None:
         def change(_connection: Connection, before: Endpoint) -> dict[str, Any]:
             # Also from where it stands: deliveries that are under way were asked for once more.
             start = min(position, before.position)
@@ -178,7 +178,7 @@ class SqlEndpoints:
 
         return await self._database.run_on_snapshot(work)
 
-    async def redeliver(self, delivery_id: str, by: Asker) -> Delivery | None:
+    async def redeliver(self, delivery_id: str, by: Actor) -> Delivery | None:
         def work(connection: Connection) -> Delivery | None:
             of = select(delivery.c.endpoint_id).where(delivery.c.id == delivery_id)
             endpoint_id = connection.execute(of).scalar_one_or_none()
@@ -200,14 +200,14 @@ class SqlEndpoints:
                 "REDELIVER",
                 {"state": before.state.name},
                 {"delivery": DELIVERIES + delivery_id, "event": after.event_id, "state": after.state.name},
-                Actor(*by),
+                by,
             )
             return after
 
         return await self._database.run(work)
 
     async def _change(
-        self, endpoint_id: str, word: str, change: Callable[[Connection, Endpoint], dict[str, Any]], by: Asker
+        self, endpoint_id: str, word: str, change: Callable[[Connection, Endpoint], dict[str, Any]], by: Actor
     ) -> Endpoint | None:
         """`change` gives the new values of the columns; none: nothing changes, and nothing is on record."""
 
@@ -221,7 +221,7 @@ class SqlEndpoints:
                 connection.execute(update(endpoint).where(endpoint.c.id == endpoint_id).values(changed))
             after = _get(connection, endpoint_id)
             if changed and after is not None:
-                write_act(connection, after.name, word, _told(before), _told(after) | _rotated(changed), Actor(*by))
+                write_act(connection, after.name, word, _told(before), _told(after) | _rotated(changed), by)
             return after
 
         return await self._database.run(work)

@@ -1,5 +1,6 @@
 """WebhookService: who is told what happens in the ledger."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from specie.transaction.v1 import (
@@ -29,9 +30,10 @@ from specie.transaction.v1 import (
 )
 
 from service_kit import pages
-from service_kit.call import current_call
+from service_kit.acts import Actor, actor_of_call
+from service_kit.caller import OUR_OWN
 from service_kit.status import Refusal, invalid
-from transaction_service.ports import Feed, Mark
+from transaction_service.ports import Feed, Mark, Position
 from transaction_service.rpc.cursors import to_mark
 from transaction_service.rpc.webhook_messages import delivery_message, endpoint_message, to_wish
 from transaction_service.webhooks.destination import Destinations
@@ -39,11 +41,12 @@ from transaction_service.webhooks.endpoint import (
     DELIVERIES,
     ENDPOINTS,
     ENDPOINTS_MAX,
+    Delivery,
     DeliveryState,
     Endpoint,
     Wish,
 )
-from transaction_service.webhooks.ports import Asker, Endpoints
+from transaction_service.webhooks.ports import Endpoints
 from transaction_service.webhooks.secrets import Secrets
 from transaction_service.webhooks.types import EventType
 from transaction_service.webhooks.update import Field, ImmutableField, UnknownPath, fields, updated
@@ -69,7 +72,7 @@ class WebhookServicer(WebhookServiceServicer):
         wish = to_wish(request.endpoint)
         _check_types(wish)
         await self._check_url(wish)
-        made = await self._endpoints.create(wish, sealed, await self._feed.end(), _asker())
+        made = await self._endpoints.create(wish, sealed, await self._feed.end(), _actor())
         if made is None:
             text = f"there are {ENDPOINTS_MAX} webhook endpoints already; delete one that is not needed"
             raise Refusal("TOO_MANY_WEBHOOK_ENDPOINTS", text, {"max_endpoints": str(ENDPOINTS_MAX)})
@@ -93,13 +96,13 @@ class WebhookServicer(WebhookServiceServicer):
             _check_types(values)
         if Field.URL in named:
             await self._check_url(values)
-        changed = await self._endpoints.update(_id_of(name), lambda wish: updated(wish, named, values), _asker())
+        changed = await self._endpoints.update(_id_of(name), lambda wish: updated(wish, named, values), _actor())
         return UpdateWebhookEndpointResponse(endpoint=endpoint_message(_there(changed, name)))
 
     async def DeleteWebhookEndpoint(
         self, request: DeleteWebhookEndpointRequest, context: Any
     ) -> DeleteWebhookEndpointResponse:
-        if not await self._endpoints.delete(_id_of(request.name), _asker()):
+        if not await self._endpoints.delete(_id_of(request.name), _actor()):
             raise _not_found(request.name)
         return DeleteWebhookEndpointResponse()
 
@@ -107,26 +110,26 @@ class WebhookServicer(WebhookServiceServicer):
         self, request: RotateWebhookSecretRequest, context: Any
     ) -> RotateWebhookSecretResponse:
         secret, sealed = self._new_secret()
-        changed = await self._endpoints.rotate(_id_of(request.name), sealed, _asker())
+        changed = await self._endpoints.rotate(_id_of(request.name), sealed, _actor())
         return RotateWebhookSecretResponse(endpoint=endpoint_message(_there(changed, request.name)), secret=secret)
 
     async def EnableWebhookEndpoint(
         self, request: EnableWebhookEndpointRequest, context: Any
     ) -> EnableWebhookEndpointResponse:
-        changed = await self._endpoints.enable(_id_of(request.name), _asker())
+        changed = await self._endpoints.enable(_id_of(request.name), _actor())
         return EnableWebhookEndpointResponse(endpoint=endpoint_message(_there(changed, request.name)))
 
     async def DisableWebhookEndpoint(
         self, request: DisableWebhookEndpointRequest, context: Any
     ) -> DisableWebhookEndpointResponse:
-        changed = await self._endpoints.disable(_id_of(request.name), _asker())
+        changed = await self._endpoints.disable(_id_of(request.name), _actor())
         return DisableWebhookEndpointResponse(endpoint=endpoint_message(_there(changed, request.name)))
 
     async def ReplayWebhookEndpoint(
         self, request: ReplayWebhookEndpointRequest, context: Any
     ) -> ReplayWebhookEndpointResponse:
         position = await self._position(request.cursor)
-        changed = await self._endpoints.replay(_id_of(request.name), position, _asker())
+        changed = await self._endpoints.replay(_id_of(request.name), position, _actor())
         return ReplayWebhookEndpointResponse(endpoint=endpoint_message(_there(changed, request.name)))
 
     async def ListWebhookDeliveries(
@@ -135,18 +138,20 @@ class WebhookServicer(WebhookServiceServicer):
         state = DeliveryState(request.state) if request.state else None
         filters = ("webhook-deliveries", request.endpoint, state)
         after = pages.decode(request.page_token, *filters) if request.page_token else None
-        size = pages.page_size(request.page_size)
-        found = await self._endpoints.deliveries(_id_of(request.endpoint), state, after, size)
-        if found is None:
-            raise _not_found(request.endpoint)
-        deliveries, end = found
-        return ListWebhookDeliveriesResponse(
-            deliveries=map(delivery_message, deliveries),
-            next_page_token="" if end is None else pages.encode(end, *filters),
-        )
+
+        def answer(deliveries: Sequence[Delivery], token: str) -> ListWebhookDeliveriesResponse:
+            return ListWebhookDeliveriesResponse(deliveries=map(delivery_message, deliveries), next_page_token=token)
+
+        async def page(size: int) -> tuple[Sequence[Delivery], Position | None]:
+            found = await self._endpoints.deliveries(_id_of(request.endpoint), state, after, size)
+            if found is None:
+                raise _not_found(request.endpoint)
+            return found
+
+        return await pages.fitting(page, answer, request.page_size, filters)
 
     async def RedeliverWebhook(self, request: RedeliverWebhookRequest, context: Any) -> RedeliverWebhookResponse:
-        changed = await self._endpoints.redeliver(request.name.removeprefix(DELIVERIES), _asker())
+        changed = await self._endpoints.redeliver(request.name.removeprefix(DELIVERIES), _actor())
         if changed is None:
             text = f"there is no {request.name}"
             raise Refusal("WEBHOOK_DELIVERY_NOT_FOUND", text, {"delivery": request.name})
@@ -181,9 +186,8 @@ class WebhookServicer(WebhookServiceServicer):
         return mark
 
 
-def _asker() -> Asker:
-    call = current_call()
-    return Asker(call.principal, call.trace_id)
+def _actor() -> Actor:
+    return actor_of_call(OUR_OWN)
 
 
 def _id_of(name: str) -> str:

@@ -1,17 +1,11 @@
 """What webhooks need of the outside: endpoints as they are kept, and what a host's addresses are."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from service_kit.acts import Actor
 from transaction_service.ports import Mark, Position
 from transaction_service.webhooks.endpoint import Delivery, DeliveryState, Endpoint, Wish
-
-
-class Asker(NamedTuple):
-    """Who asks for a change, and by which call: as it goes on record."""
-
-    principal: str
-    trace_id: str
 
 
 class Endpoints(Protocol):
@@ -22,7 +16,7 @@ class Endpoints(Protocol):
     here, encrypted: they are the courier's alone.
     """
 
-    async def create(self, wish: Wish, sealed_secret: str, position: Mark, by: Asker) -> Endpoint | None:
+    async def create(self, wish: Wish, sealed_secret: str, position: Mark, by: Actor) -> Endpoint | None:
         """ENABLED, and sent what is behind the position. None: there are as many as may be."""
 
     async def get(self, endpoint_id: str) -> Endpoint | None: ...
@@ -30,23 +24,23 @@ class Endpoints(Protocol):
     async def all(self) -> list[Endpoint]:
         """The oldest first."""
 
-    async def update(self, endpoint_id: str, rule: Callable[[Wish], Wish], by: Asker) -> Endpoint | None:
+    async def update(self, endpoint_id: str, rule: Callable[[Wish], Wish], by: Actor) -> Endpoint | None:
         """What the rule makes of it. Deliveries stay as they are, and are sent to the new URL."""
 
-    async def delete(self, endpoint_id: str, by: Asker) -> bool:
+    async def delete(self, endpoint_id: str, by: Actor) -> bool:
         """False: there is none. Its deliveries are found by nobody any more; the courier's tidying removes them."""
 
-    async def rotate(self, endpoint_id: str, sealed_secret: str, by: Asker) -> Endpoint | None:
+    async def rotate(self, endpoint_id: str, sealed_secret: str, by: Actor) -> Endpoint | None:
         """The secret so far signs for OLD_SECRET_LASTS more; one that still did from a rotation before no longer."""
 
-    async def enable(self, endpoint_id: str, by: Asker) -> Endpoint | None:
+    async def enable(self, endpoint_id: str, by: Actor) -> Endpoint | None:
         """What waits is due at once and counts as never tried, or the courier would give up again at its next failure.
         One that is ENABLED stays as it is."""
 
-    async def disable(self, endpoint_id: str, by: Asker) -> Endpoint | None:
+    async def disable(self, endpoint_id: str, by: Actor) -> Endpoint | None:
         """One that is DISABLED stays as it is, with its reason. Only a courier that gives up writes an event."""
 
-    async def replay(self, endpoint_id: str, position: Mark, by: Asker) -> Endpoint | None:
+    async def replay(self, endpoint_id: str, position: Mark, by: Actor) -> Endpoint | None:
         """Moves its position back, never on. Deliveries that exist behind it already become PENDING again, as if they
         were new, when the courier comes by their events: its INSERT meets them by their derived ids (delivery_id)."""
 
@@ -56,7 +50,7 @@ class Endpoints(Protocol):
         """The latest commits first, and where the next page begins. Raises Refusal INVALID_PAGE_TOKEN for a place that
         no page has ended at."""
 
-    async def redeliver(self, delivery_id: str, by: Asker) -> Delivery | None:
+    async def redeliver(self, delivery_id: str, by: Actor) -> Delivery | None:
         """PENDING, due now, as if it was never tried; sent when its endpoint is ENABLED. On the endpoint's record.
         None: there is no such delivery."""
 
