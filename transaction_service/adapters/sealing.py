@@ -16,6 +16,10 @@ LOCK: Final = 0x5345_414C
 LOOKED_AT_MAX: Final = 10_000
 """So many rows behind the tip are looked at for the oldest that is not sealed."""
 
+# What was appended since must be in entry_post_time_idx, or it is read whole for each block.
+SUMMARIZE: Final = text("SELECT transactions.summarize_entries(:done)")
+NONE_DONE: Final = -1
+
 TAKE: Final = f"{PLANNING}; SELECT pg_try_advisory_xact_lock({LOCK})"
 
 # A statement of its own after the lock, so that it sees the block that the last holder of the lock has stored.
@@ -63,6 +67,7 @@ class SqlSealing:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._summarized = NONE_DONE
 
     async def seal(self, transactions_max: int, block_of: Callable[[Tip, Decided], Block], public_key: str) -> Round:
         def work(connection: Connection) -> Round:
@@ -75,7 +80,17 @@ class SqlSealing:
             _store(connection, block, decided, public_key)
             return Round(block, len(decided.content.ids) // ID_BYTES, _lag_seconds(connection, block.until))
 
+        await self._summarize()
         return await self._database.run(work)
+
+    async def _summarize(self) -> None:
+        """In a transaction of its own, which holds nobody up."""
+
+        def work(connection: Connection) -> int:
+            found: int = connection.execute(SUMMARIZE, {"done": self._summarized}).scalar_one()
+            return found
+
+        self._summarized = await self._database.run(work)
 
 
 def _tip(connection: Connection) -> Tip:

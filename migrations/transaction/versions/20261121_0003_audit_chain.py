@@ -22,8 +22,7 @@ ASKED = (
 
 def upgrade() -> None:
     _create_block()
-    # Entries are appended in the order of their post times, so an index of block ranges finds a second's worth of them.
-    op.create_index("entry_post_time_idx", "entry", ["post_time"], schema=SCHEMA, postgresql_using="brin")
+    _index_entries()
     _refuse_changes()
 
 
@@ -66,6 +65,35 @@ def _create_block() -> None:
         op.execute(f"GRANT SELECT, INSERT ON {SCHEMA}.{table} TO {ROLE}")
 
 
+def _index_entries() -> None:
+    """Entries are appended in the order of their post times, so an index of block ranges finds those of a second.
+
+    What was written since the last VACUUM is not in it yet and would be read whole each time. Only the owner may put it
+    in, so the service does it by this function: the ranges that are full, behind the one that was done last; the result
+    is the last one that is done now. It gives way to a VACUUM, which does the same, before PostgreSQL would end that
+    for its sake (deadlock_timeout)."""
+    op.create_index("entry_post_time_idx", "entry", ["post_time"], schema=SCHEMA, postgresql_using="brin")
+    op.execute(f"""
+        CREATE FUNCTION {SCHEMA}.summarize_entries(done bigint) RETURNS bigint
+        LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET lock_timeout = '50ms' AS $$
+        DECLARE
+            range_pages CONSTANT bigint := 128;  -- PostgreSQL's default for an index of block ranges
+            page_bytes CONSTANT bigint := current_setting('block_size')::bigint;
+            full_ranges CONSTANT bigint := pg_relation_size('{SCHEMA}.entry') / page_bytes / range_pages;
+        BEGIN
+            -- Older ones than some 100 MB are left to VACUUM: a call must not take long.
+            FOR number IN greatest(done + 1, full_ranges - 100) .. full_ranges - 1 LOOP
+                PERFORM brin_summarize_range('{SCHEMA}.entry_post_time_idx', number * range_pages);
+            END LOOP;
+            RETURN full_ranges - 1;
+        EXCEPTION WHEN lock_not_available THEN
+            RETURN done;
+        END $$
+    """)
+    op.execute(f"REVOKE ALL ON FUNCTION {SCHEMA}.summarize_entries(bigint) FROM PUBLIC")
+    op.execute(f"GRANT EXECUTE ON FUNCTION {SCHEMA}.summarize_entries(bigint) TO {ROLE}")
+
+
 def _refuse_changes() -> None:
     """Also to the tables' owner: who wants to change the record must first take the guard away, for all to see."""
     op.execute(f"""
@@ -106,4 +134,5 @@ def downgrade() -> None:
     op.drop_table("seal_key", schema=SCHEMA)
     op.drop_table("block", schema=SCHEMA)
     op.execute(f"DROP FUNCTION {SCHEMA}.refuse_change()")
+    op.execute(f"DROP FUNCTION {SCHEMA}.summarize_entries(bigint)")
     op.drop_index("entry_post_time_idx", "entry", schema=SCHEMA)
