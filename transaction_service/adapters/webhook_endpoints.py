@@ -330,6 +330,6 @@ def _place(after: Position) -> Place:
     """Anybody can make a page token: what it says may be any JSON."""
     match after:
         case [str(time), int(commit), str(mark_id)] if not isinstance(commit, bool) and 0 <= commit <= INT64_MAX:
-            with suppress(ValueError):
+            with suppress(ValueError, OverflowError):
                 return datetime.fromisoformat(time).astimezone(UTC), commit, str(UUID(mark_id))
     raise refused()
