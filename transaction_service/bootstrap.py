@@ -15,12 +15,14 @@ from specie.transaction.v1 import (
     add_WebhookServiceServicer_to_server,
 )
 
+from service_kit.act_table import SqlActs
 from service_kit.database import Database
 from service_kit.server import Application
 from service_kit.server import serve as serve_application
 from service_kit.settings import ProcessSettings
 from service_kit.status import Refusal
 from transaction_service.adapters.accounts import SqlAccounts
+from transaction_service.adapters.audit_records import SqlAuditRecords
 from transaction_service.adapters.blocks import SqlBlocks
 from transaction_service.adapters.feed import SqlFeed
 from transaction_service.adapters.holds import SqlHoldReader
@@ -29,6 +31,7 @@ from transaction_service.adapters.integrity import SqlIntegrity
 from transaction_service.adapters.payouts import SqlPayouts
 from transaction_service.adapters.posting_store import PostgresPostingStore
 from transaction_service.adapters.reader import SqlLedgerReader
+from transaction_service.adapters.record_tables import act
 from transaction_service.adapters.webhook_endpoints import SqlEndpoints
 from transaction_service.adapters.work import SqlDueHolds, SqlPendingTransfers
 from transaction_service.domain.movement import Manner
@@ -87,7 +90,7 @@ def build(settings: TransactionSettings) -> Application:
     servicer = TransactionServicer(Poster(queue), pending, reader, holds, accounts, tail, reports, payout_providers)
     internal = AccountServicer(accounts)
     payouts = PayoutServicer(SqlPayouts(database), accounts)
-    audit = AuditServicer(SqlBlocks(database), reports)
+    audit = AuditServicer(SqlAuditRecords(database), SqlActs(database, act), SqlBlocks(database), reports)
     health = HealthServicer(LatestSums(SqlIntegrity(database)), queue)
     destinations = Destinations(SystemResolver(), private=settings.webhook_private_networks)
     webhooks = WebhookServicer(SqlEndpoints(database), destinations, secrets, tail.feed)

@@ -94,7 +94,8 @@ class TransactionFilter:
     """Which transactions to list; None and empty: any. The time range is [start, end) of their decide time.
 
     `account`: those that name it, in whatever part. `label`: a key and a value. `shown_to`: only what the owner of the
-    account sees, this principal (domain.visibility.shows).
+    account sees, this principal (domain.visibility.shows). `id`: only this one. `principal`: who asked for it;
+    `trace_id`: of the call that did.
     """
 
     account: str = ""
@@ -105,6 +106,9 @@ class TransactionFilter:
     external_reference: str = ""
     label: tuple[str, str] | None = None
     shown_to: str = ""
+    id: str = ""
+    principal: str = ""
+    trace_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +177,30 @@ class LedgerReader(Protocol):
 
     async def lines(self, account: Account, after: int, until: int) -> list[Line]:
         """The entries behind one number, up to another, in their order: all of them."""
+
+
+class AccountChange(NamedTuple):
+    """What an entry did to its account, which has this name and currency."""
+
+    account: str
+    currency: str
+    entry: Entry
+
+
+class AuditRecord(NamedTuple):
+    """An attempt and what it did to balances, in the order of the accounts' names."""
+
+    transaction: Transaction
+    changes: Sequence[AccountChange]
+
+
+class AuditRecords(Protocol):
+    """What was attempted, with what it changed."""
+
+    async def page(
+        self, wanted: TransactionFilter, after: Position | None, limit: int
+    ) -> tuple[list[AuditRecord], Position | None]:
+        """A page, as LedgerReader.transactions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,10 +285,13 @@ class Feed(Protocol):
 
 class Sums(NamedTuple):
     """The sum of all balances by currency, in minor units, as they were at one time: 0 each, or the ledger is
-    broken."""
+    broken. With them what the check that always runs knew then: when it last looked at what is new (None: never), and
+    how many things it has found that do not hold."""
 
     by_currency: Mapping[str, int]
     time: datetime
+    check_time: datetime | None = None
+    findings: int = 0
 
 
 class Integrity(Protocol):

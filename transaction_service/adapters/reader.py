@@ -18,7 +18,7 @@ from transaction_service.adapters.history import balance_at, period, seq_before
 from transaction_service.adapters.rows import to_transaction
 from transaction_service.adapters.tables import entry, listing, transaction
 from transaction_service.adapters.walk import Page, Walk, page
-from transaction_service.adapters.walks import EntryWalk, TimeWalk, seq_of
+from transaction_service.adapters.walks import EntryWalk, SingleWalk, TimeWalk, seq_of
 from transaction_service.domain.account import Account
 from transaction_service.domain.identity import account_id, label_id
 from transaction_service.domain.movement import (
@@ -65,10 +65,10 @@ class SqlLedgerReader:
     async def transactions(
         self, wanted: TransactionFilter, after: Position | None, limit: int
     ) -> tuple[list[Transaction], Position | None]:
-        walks, conditions = _walks(wanted), _conditions(wanted)
+        walks, conditions = walks_of(wanted), conditions_of(wanted)
 
         def work(connection: Connection) -> Page[Transaction]:
-            return page(connection, walks, after, limit, partial(_find, connection, conditions))
+            return page(connection, walks, after, limit, partial(find, connection, conditions))
 
         return await self._database.run_on_snapshot(work)
 
@@ -118,10 +118,12 @@ def _only_seq(after: Position) -> int:
     raise refused()
 
 
-def _walks(wanted: TransactionFilter) -> list[Walk]:
-    """Along the index that leads to the fewest: by reference, by account, by label, or by time alone."""
+def walks_of(wanted: TransactionFilter) -> list[Walk]:
+    """Along the index that leads to the fewest: by id, by reference, by account, by label, or by time alone."""
     start, end = wanted.start, wanted.end
     time, id_ = transaction.c.decide_time, transaction.c.id
+    if wanted.id:
+        return [SingleWalk(wanted.id, start, end)]
     if wanted.external_reference:
         reference = transaction.c.external_reference
         return [TimeWalk((reference, wanted.external_reference), time, id_, reference != "", start=start, end=end)]
@@ -148,14 +150,18 @@ def _listed(key: str, start: datetime | None, end: datetime | None) -> TimeWalk:
     return TimeWalk((listing.c.key, key), listing.c.decide_time, listing.c.transaction_id, start=start, end=end)
 
 
-def _conditions(wanted: TransactionFilter) -> list[ColumnElement[bool]]:
+def conditions_of(wanted: TransactionFilter) -> list[ColumnElement[bool]]:
     """What the walks do not see to."""
     conditions: list[ColumnElement[bool]] = []
     if wanted.state is not None:
         conditions.append(transaction.c.state == wanted.state.value)
     if wanted.kind is not None:
         conditions.append(transaction.c.kind == wanted.kind.value)
-    if wanted.account and wanted.external_reference:
+    if wanted.principal:
+        conditions.append(transaction.c.principal == wanted.principal)
+    if wanted.trace_id:
+        conditions.append(transaction.c.trace_id == wanted.trace_id)
+    if wanted.account and (wanted.external_reference or wanted.id):
         conditions.append(names(wanted.account))
     if wanted.shown_to:
         conditions.append(shows(wanted.account, wanted.shown_to))
@@ -165,7 +171,7 @@ def _conditions(wanted: TransactionFilter) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _find(
+def find(
     connection: Connection, conditions: Sequence[ColumnElement[bool]], ids: Sequence[str]
 ) -> dict[str, Transaction]:
     query = select(*columns.TRANSACTION).where(any_of(transaction.c.id, ids), *conditions)

@@ -1,4 +1,4 @@
-"""The walks that there are: down an index of times and ids, and down an account's entries."""
+"""The walks that there are: down an index of times and ids, down an account's entries, and to one transaction."""
 
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Tuple, select, tuple_
 
 from service_kit.pages import refused
 from transaction_service.adapters.history import seq_before
-from transaction_service.adapters.tables import entry
+from transaction_service.adapters.tables import entry, transaction
 from transaction_service.adapters.walk import Step
 from transaction_service.domain.account import INT64_MAX
 from transaction_service.ports import Position
@@ -90,6 +90,24 @@ class EntryWalk:
 
     def before(self, first: Step) -> Position:
         return [first.place[0] + 1, LAST_ID]
+
+
+class SingleWalk:
+    """To one transaction, if it is there and was decided in [start, end)."""
+
+    def __init__(self, id_: str, start: datetime | None, end: datetime | None) -> None:
+        time = transaction.c.decide_time
+        self._query = select(time, transaction.c.id).where(
+            transaction.c.id == id_, time >= (start or EARLIEST), time < (end or LATEST)
+        )
+
+    def steps(self, connection: Connection, after: Position | None, limit: int) -> list[Step]:
+        if after is not None or limit < 1:
+            return []
+        return [Step(time, id_, [_written(time), id_]) for time, id_ in connection.execute(self._query)]
+
+    def before(self, first: Step) -> Position:
+        return [_written(first.time), LAST_ID]
 
 
 def seq_of(value: Any) -> int:  # noqa: ANN401 - positions come from outside and may be anything

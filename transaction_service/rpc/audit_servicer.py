@@ -2,14 +2,19 @@
 
 from specie.transaction.v1 import AuditServiceServicer
 
+from service_kit.acts import Acts
+from transaction_service.ports import AuditRecords
 from transaction_service.reports import Reports
 from transaction_service.rpc.audit_chain_calls import AuditChainCalls
+from transaction_service.rpc.audit_records import AuditRecordCalls
 from transaction_service.sealing.ports import Blocks
 
 
-class AuditServicer(AuditChainCalls, AuditServiceServicer):
+class AuditServicer(AuditRecordCalls, AuditChainCalls, AuditServiceServicer):
     """It only reads. What it says is for auditors, whoever owns the wallets."""
 
-    def __init__(self, blocks: Blocks, reports: Reports) -> None:
+    def __init__(self, records: AuditRecords, acts: Acts, blocks: Blocks, reports: Reports) -> None:
+        self._records = records
+        self._acts = acts
         self._blocks = blocks
         self._reports = reports
