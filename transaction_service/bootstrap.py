@@ -28,6 +28,7 @@ from transaction_service.adapters.feed import SqlFeed
 from transaction_service.adapters.holds import SqlHoldReader
 from transaction_service.adapters.hosts import SystemResolver
 from transaction_service.adapters.integrity import SqlIntegrity
+from transaction_service.adapters.integrity_check import SqlSoundness
 from transaction_service.adapters.payouts import SqlPayouts
 from transaction_service.adapters.posting_store import PostgresPostingStore
 from transaction_service.adapters.reader import SqlLedgerReader
@@ -90,8 +91,17 @@ def build(settings: TransactionSettings) -> Application:
     servicer = TransactionServicer(Poster(queue), pending, reader, holds, accounts, tail, reports, payout_providers)
     internal = AccountServicer(accounts)
     payouts = PayoutServicer(SqlPayouts(database), accounts)
-    audit = AuditServicer(SqlAuditRecords(database), SqlActs(database, act), SqlBlocks(database), reports)
-    health = HealthServicer(LatestSums(SqlIntegrity(database)), queue)
+    sums = LatestSums(SqlIntegrity(database))
+    audit = AuditServicer(
+        SqlAuditRecords(database),
+        SqlActs(database, act),
+        SqlBlocks(database),
+        reports,
+        accounts,
+        sums,
+        SqlSoundness(database),
+    )
+    health = HealthServicer(sums, queue)
     destinations = Destinations(SystemResolver(), private=settings.webhook_private_networks)
     webhooks = WebhookServicer(SqlEndpoints(database), destinations, secrets, tail.feed)
     # Of their own, so that what falls due is posted also while more is read than this process can read.

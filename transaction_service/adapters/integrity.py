@@ -9,8 +9,11 @@ from transaction_service.ports import Sums
 
 # One statement, so one snapshot: in a sound ledger each sum is 0 whatever is posted meanwhile. Reads every account.
 SUMS: Final = text("""
-SELECT now(), coalesce(jsonb_object_agg(currency, total), '{}')
-FROM (SELECT currency, sum(balance) AS total FROM transactions.account GROUP BY currency) AS of_currency
+SELECT (
+        SELECT coalesce(jsonb_object_agg(currency, total), '{}')
+        FROM (SELECT currency, sum(balance) AS total FROM transactions.account GROUP BY currency) AS of_currency),
+    now(), check_time, jsonb_array_length(findings)
+FROM transactions.integrity
 """)
 
 
@@ -22,7 +25,6 @@ class SqlIntegrity:
 
     async def sums(self) -> Sums:
         def work(connection: Connection) -> Sums:
-            time, by_currency = connection.execute(SUMS).one()
-            return Sums(by_currency, time)
+            return Sums(*connection.execute(SUMS).one())
 
         return await self._database.run(work)

@@ -27,6 +27,12 @@ class BackOfficeSettings(ProcessSettings):
     integrity_seconds: float = Field(
         default=1, ge=0.05, le=3600, description="How often the integrity check looks at what is new"
     )
+    integrity_lap_seconds: float = Field(
+        default=600,
+        ge=0.05,
+        le=31 * 86_400,
+        description="How often it begins to go through the whole ledger; on a large one it takes longer than that",
+    )
     payout_providers: PayoutProviders = ""
     payout_attempts_max: int = Field(
         default=20,

@@ -11,8 +11,8 @@ from specie.transaction.v1 import GetHealthRequest, GetHealthResponse, HealthSer
 from service_kit.call import current_call
 from service_kit.status import RETRY_AFTER_SECONDS, Refusal
 from service_kit.version import VERSION
-from transaction_service.domain.account import INT64_MAX
 from transaction_service.integrity import LatestSums
+from transaction_service.rpc.soundness import state_of, told
 
 WAIT_SECONDS_MAX: Final = 5.0
 """For the sums. Who asks for health wants to hear that there is none, too."""
@@ -37,13 +37,14 @@ class HealthServicer(HealthServiceServicer):
         uptime, sum_time = Duration(), Timestamp()
         uptime.FromMilliseconds(int((monotonic() - self._started) * 1000))
         sum_time.FromDatetime(sums.time)
-        return GetHealthResponse(
+        response = GetHealthResponse(
             version=VERSION,
             uptime=uptime,
-            # What is beyond the range is so wrong that by how much does not matter.
-            ledger_integrity_sum={
-                currency: max(-INT64_MAX, min(total, INT64_MAX)) for currency, total in sums.by_currency.items()
-            },
+            ledger_integrity_sum=told(sums.by_currency),
             sum_time=sum_time,
             queue_depth=len(self._queue),
+            integrity=state_of(sums.by_currency, sums.check_time, sums.findings),
         )
+        if sums.check_time is not None:
+            response.check_time.FromDatetime(sums.check_time)
+        return response
