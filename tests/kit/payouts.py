@@ -1,6 +1,7 @@
 """Payouts for tests: withdrawals that write them, the store, and a bank that says what it is told to say."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -32,6 +33,7 @@ class Paying:
 
     def __init__(self, database: Database, ledger: Ledger, connections: Connections) -> None:
         self._dsn = database.owner_dsn
+        self._lane = threading.Lock()
         self.ledger = ledger
         self.store = SqlPayoutStore(connections)
         self.payouts = SqlPayouts(connections)
@@ -89,14 +91,18 @@ class Paying:
             found: list[tuple[Any, ...]] = cursor.fetchall()
         return found
 
-    # Fills transaction_service.payouts.ports.Ledger: on this thread.
+    # Fills transaction_service.payouts.ports.Ledger: one after the other, for the lane is one.
 
     async def find(self, transaction_id: str) -> Transaction | None:
         return await self.ledger.reader.transaction(transaction_id)
 
     async def post(self, movement: Movement) -> Answer:
-        [answer] = await asyncio.to_thread(self.ledger.post, movement)
+        [answer] = await asyncio.to_thread(self._post, movement)
         return answer
+
+    def _post(self, movement: Movement) -> list[Answer]:
+        with self._lane:
+            return self.ledger.post(movement)
 
 
 @contextmanager
