@@ -1,0 +1,469 @@
+"""WebhookService through the real service: what operators set up, what is refused, and where no secret ever stands."""
+
+import re
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from cryptography.fernet import Fernet
+from google.protobuf.field_mask_pb2 import FieldMask
+from specie.transaction.v1 import (
+    CreateWebhookEndpointRequest,
+    DeleteWebhookEndpointRequest,
+    DisableWebhookEndpointRequest,
+    EnableWebhookEndpointRequest,
+    GetWebhookEndpointRequest,
+    ListWebhookDeliveriesRequest,
+    ListWebhookEndpointsRequest,
+    RedeliverWebhookRequest,
+    ReplayWebhookEndpointRequest,
+    RotateWebhookSecretRequest,
+    UpdateWebhookEndpointRequest,
+    WebhookDeliveryState,
+    WebhookEndpoint,
+    WebhookEndpointState,
+    WebhookServiceStub,
+)
+
+from service_kit import pages
+from tests.kit.calls import Client, Failed, connected, failed, outcome
+from tests.kit.postgres import Database
+from tests.kit.service import ServiceProcess, transaction_service
+from tests.kit.tokens import USUAL, Authorised, bearer, token
+from tests.kit.wallets import asynchronous
+from tests.kit.watching import watching
+from tests.kit.webhooks import ANN, PLACE, Hooks, hooks_on
+from transaction_service.webhooks.endpoint import DeliveryState, Wish
+from transaction_service.webhooks.secrets import Secrets
+from transaction_service.webhooks.types import EventType
+
+ENABLED = WebhookEndpointState.WEBHOOK_ENDPOINT_STATE_ENABLED
+DISABLED = WebhookEndpointState.WEBHOOK_ENDPOINT_STATE_DISABLED
+PENDING = WebhookDeliveryState.WEBHOOK_DELIVERY_STATE_PENDING
+DELIVERED = WebhookDeliveryState.WEBHOOK_DELIVERY_STATE_DELIVERED
+
+NOBODYS = "webhookEndpoints/00000000-0000-0000-0000-000000000007"
+HERE = "http://127.0.0.1:8443/hooks"
+ADDRESS = "https://1.1.1.1/hooks"
+"""Of the Internet, and looked up by nobody."""
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("webhooks") / "webhooks.keys"
+    path.write_bytes(Fernet.generate_key() + b"\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def service(database: Database, keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """It logs all that it can."""
+    folder = tmp_path_factory.mktemp("service")
+    settings = {"WEBHOOK_KEYS_FILE": keys, "WEBHOOK_PRIVATE_NETWORKS": "true", "LOG_LEVEL": "DEBUG"}
+    with transaction_service(database, folder, **settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def hooks(database: Database) -> Iterator[Hooks]:
+    with hooks_on(database) as opened:
+        yield opened
+
+
+class Operator:
+    """WebhookService, called by somebody who may."""
+
+    def __init__(self, client: Client, header: tuple[str, str]) -> None:
+        self.client = client
+        self.calls: Any = Authorised(WebhookServiceStub(client.channel), header)
+
+    def create(self, url: str = HERE, **more: Any) -> Any:  # noqa: ANN401 - any field
+        return self.calls.CreateWebhookEndpoint(CreateWebhookEndpointRequest(endpoint=WebhookEndpoint(url=url, **more)))
+
+    def update(self, name: str, mask: Sequence[str], **values: Any) -> Any:  # noqa: ANN401 - as above
+        endpoint = WebhookEndpoint(name=name, **values)
+        return self.calls.UpdateWebhookEndpoint(
+            UpdateWebhookEndpointRequest(endpoint=endpoint, update_mask=FieldMask(paths=mask))
+        )
+
+    async def get(self, name: str) -> WebhookEndpoint:
+        found: WebhookEndpoint = (await self.calls.GetWebhookEndpoint(GetWebhookEndpointRequest(name=name))).endpoint
+        return found
+
+    def replay(self, name: str, cursor: str = "") -> Any:  # noqa: ANN401 - as above
+        return self.calls.ReplayWebhookEndpoint(ReplayWebhookEndpointRequest(name=name, cursor=cursor))
+
+    def deliveries(self, name: str, **more: Any) -> Any:  # noqa: ANN401 - as above
+        return self.calls.ListWebhookDeliveries(ListWebhookDeliveriesRequest(endpoint=name, **more))
+
+    def redeliver(self, name: str) -> Any:  # noqa: ANN401 - as above
+        return self.calls.RedeliverWebhook(RedeliverWebhookRequest(name=name))
+
+
+@asynccontextmanager
+async def operating(target: str, header: tuple[str, str] = USUAL) -> AsyncIterator[Operator]:
+    async with connected(target) as client:
+        yield Operator(client, header)
+
+
+@asynchronous
+async def test_an_endpoint_is_made_read_listed_and_deleted(service: ServiceProcess) -> None:
+    async with operating(service.targets[0]) as operator:
+        made = await operator.create(event_types=["payout.dead"], wallet="wallets/alice", description="the shop")
+        endpoint = made.endpoint
+        assert re.fullmatch("webhookEndpoints/[0-9a-f-]{36}", endpoint.name)
+        assert (endpoint.url, [*endpoint.event_types]) == (HERE, ["payout.dead"])
+        assert (endpoint.wallet, endpoint.description) == ("wallets/alice", "the shop")
+        assert (endpoint.state, endpoint.disabled_reason, endpoint.waiting_count) == (ENABLED, "", 0)
+        assert endpoint.create_time == endpoint.update_time
+        assert re.fullmatch("whsec_[A-Za-z0-9+/]{43}=", made.secret)
+        assert await operator.get(endpoint.name) == endpoint
+        listed = await operator.calls.ListWebhookEndpoints(ListWebhookEndpointsRequest())
+        assert endpoint in listed.endpoints
+        await operator.calls.DeleteWebhookEndpoint(DeleteWebhookEndpointRequest(name=endpoint.name))
+        assert (await failed(operator.get(endpoint.name))).reason == "WEBHOOK_ENDPOINT_NOT_FOUND"
+
+
+@asynchronous
+async def test_a_new_endpoint_begins_where_the_ledger_stands(service: ServiceProcess) -> None:
+    async with operating(service.targets[0]) as operator:
+        wallet = await operator.client.open(100)
+        made = (await operator.create()).endpoint
+        after = (await operator.client.deposit(wallet, 1)).transaction
+        async with watching(operator.client, cursor=made.cursor) as watch:
+            assert (await watch.until_named(after.name))[0] == after
+
+
+@asynchronous
+async def test_an_update_sets_what_its_mask_names(service: ServiceProcess) -> None:
+    async with operating(service.targets[0]) as operator:
+        made = (await operator.create(wallet="wallets/alice", description="old")).endpoint
+        changed = (await operator.update(made.name, ["wallet", "event_types"], event_types=["payout.paid"])).endpoint
+        assert (changed.wallet, [*changed.event_types]) == ("", ["payout.paid"])
+        assert (changed.url, changed.description) == (HERE, "old")
+        by_value = (await operator.update(made.name, [], description="new")).endpoint
+        assert (by_value.description, by_value.url) == ("new", HERE)
+        moved = (await operator.update(made.name, ["*"], url=ADDRESS)).endpoint
+        assert (moved.url, moved.description, [*moved.event_types]) == (ADDRESS, "", [])
+        assert moved == await operator.get(made.name)
+
+
+@asynchronous
+async def test_an_endpoint_is_disabled_and_enabled_again(service: ServiceProcess) -> None:
+    subject = "ann-who-operates"
+    async with operating(service.targets[0], bearer(token(subject, "admin"))) as operator:
+        made = (await operator.create()).endpoint
+        disabled = await operator.calls.DisableWebhookEndpoint(DisableWebhookEndpointRequest(name=made.name))
+        assert disabled.endpoint.state == DISABLED
+        assert disabled.endpoint.disabled_reason == f"disabled by {subject}"
+        enabled = await operator.calls.EnableWebhookEndpoint(EnableWebhookEndpointRequest(name=made.name))
+        assert (enabled.endpoint.state, enabled.endpoint.disabled_reason) == (ENABLED, "")
+        assert enabled.endpoint.cursor == made.cursor
+
+
+@asynchronous
+async def test_a_replay_begins_behind_a_cursor_or_with_the_first_transaction(
+    service: ServiceProcess, hooks: Hooks
+) -> None:
+    async with operating(service.targets[0]) as operator:
+        wallet = await operator.client.open(100)
+        async with watching(operator.client) as watch:
+            await operator.client.deposit(wallet, 1)
+            await watch.has(1)
+            cursor = watch.cursor
+        await operator.client.deposit(wallet, 1)
+        made = (await operator.create()).endpoint
+        assert (await operator.replay(made.name, cursor)).endpoint.cursor == cursor
+        hooks.deliver(made.name.removeprefix("webhookEndpoints/"), DeliveryState.DELIVERED, commit=5)
+        [delivery] = (await operator.deliveries(made.name)).deliveries
+        assert (await operator.replay(made.name, delivery.cursor)).endpoint.cursor == delivery.cursor
+        assert (await operator.replay(made.name)).endpoint.cursor == pages.encode(
+            [0, "00000000-0000-0000-0000-000000000000"], "watch", ""
+        )
+
+
+@asynchronous
+async def test_a_strange_cursor_is_refused(service: ServiceProcess) -> None:
+    id_ = "00000000-0000-0000-0000-000000000000"
+    strange = ["x", "beginning", pages.encode([1, id_], "watch", "wallets/alice"), pages.encode([1, id_], "pages")]
+    from_the_future = pages.encode([2**62, id_], "watch", "")
+    async with operating(service.targets[0]) as operator:
+        made = (await operator.create()).endpoint
+        for cursor in [*strange, from_the_future]:
+            assert (await failed(operator.replay(made.name, cursor))).reason == "INVALID_CURSOR", cursor
+        assert await operator.get(made.name) == made
+
+
+@asynchronous
+async def test_deliveries_are_listed_by_state_page_by_page(service: ServiceProcess, hooks: Hooks) -> None:
+    states = [DeliveryState.PENDING, DeliveryState.DELIVERED, DeliveryState.DELIVERED]
+    async with operating(service.targets[0]) as operator:
+        made = (await operator.create()).endpoint
+        ids = hooks.deliver(made.name.removeprefix("webhookEndpoints/"), *states)
+        names = [f"webhookDeliveries/{id_}" for id_ in ids]
+        first = await operator.deliveries(made.name, page_size=2)
+        second = await operator.deliveries(made.name, page_size=2, page_token=first.next_page_token)
+        assert [d.name for d in (*first.deliveries, *second.deliveries)] == names[::-1]
+        assert second.next_page_token == ""
+        [pending] = (await operator.deliveries(made.name, state=PENDING)).deliveries
+        assert (pending.name, pending.endpoint, pending.state) == (names[0], made.name, PENDING)
+        assert (pending.attempt_count, pending.last_status, pending.last_error) == (7, 503, "it was busy")
+        assert (pending.HasField("next_attempt_time"), pending.HasField("deliver_time")) == (True, False)
+        assert (pending.event_id[:4], pending.event_type) == ("evt_", "transaction.posted")
+        delivered = (await operator.deliveries(made.name, state=DELIVERED)).deliveries
+        assert [(d.name, d.HasField("next_attempt_time"), d.HasField("deliver_time")) for d in delivered] == [
+            (names[2], False, True),
+            (names[1], False, True),
+        ]
+        assert (await operator.get(made.name)).waiting_count == 1
+        other = await failed(operator.deliveries(made.name, state=PENDING, page_token=first.next_page_token))
+        assert other.reason == "INVALID_PAGE_TOKEN"
+
+
+@asynchronous
+async def test_a_delivery_is_sent_once_more(service: ServiceProcess, hooks: Hooks) -> None:
+    async with operating(service.targets[0]) as operator:
+        made = (await operator.create()).endpoint
+        [id_] = hooks.deliver(made.name.removeprefix("webhookEndpoints/"), DeliveryState.DELIVERED)
+        again = (await operator.redeliver(f"webhookDeliveries/{id_}")).delivery
+        assert (again.state, again.attempt_count) == (PENDING, 0)
+        assert again.HasField("next_attempt_time")
+        assert [*(await operator.deliveries(made.name)).deliveries] == [again]
+
+
+BAD_ENDPOINTS: dict[str, tuple[dict[str, Any], str]] = {
+    "no url": ({"url": ""}, "INVALID_FIELD"),
+    "a url of 2,001 characters": ({"url": ADDRESS + "a" * (2001 - len(ADDRESS))}, "INVALID_FIELD"),
+    "http to the Internet": ({"url": "http://1.1.1.1/"}, "INVALID_WEBHOOK_URL"),
+    "a long url of other letters": ({"url": "https://" + "ü" * 1990}, "INVALID_WEBHOOK_URL"),
+    "the metadata of a cloud": ({"url": "https://169.254.169.254/latest"}, "INVALID_WEBHOOK_URL"),
+    "a password": ({"url": "https://ann:secret@1.1.1.1/"}, "INVALID_WEBHOOK_URL"),
+    "a name that is none": ({"url": "https://nobody.invalid/"}, "INVALID_WEBHOOK_URL"),
+    "an unknown type": ({"event_types": ["transaction.posted", "transaction.lost"]}, "UNKNOWN_EVENT_TYPE"),
+    "an empty type": ({"event_types": [""]}, "UNKNOWN_EVENT_TYPE"),
+    "a very long type": ({"event_types": ["x" * 100_000]}, "UNKNOWN_EVENT_TYPE"),
+    "a type twice": ({"event_types": ["payout.paid", "payout.paid"]}, "INVALID_FIELD"),
+    "33 types": ({"event_types": [f"type.{n}" for n in range(33)]}, "INVALID_FIELD"),
+    "no wallet's name": ({"wallet": "alice"}, "INVALID_FIELD"),
+    "a long description": ({"description": "x" * 201}, "INVALID_FIELD"),
+    "a control character": ({"description": "a\nb"}, "INVALID_FIELD"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_ENDPOINTS)
+def test_a_bad_endpoint_is_refused_and_nothing_changes(bad: str, service: ServiceProcess, hooks: Hooks) -> None:
+    changed, reason = BAD_ENDPOINTS[bad]
+    rows = "SELECT * FROM transactions.webhook_endpoint ORDER BY id"
+
+    @asynchronous
+    async def refused() -> None:
+        async with operating(service.targets[0]) as operator:
+            name = (await operator.create()).endpoint.name
+            before, acts = hooks.query(rows), hooks.query("SELECT count(*) FROM transactions.act")
+            values: dict[str, Any] = {"url": HERE} | changed
+            created = await failed(operator.create(**values))
+            updated = await failed(operator.update(name, list(changed), **values))
+            assert created.reason == reason
+            assert updated.reason == ("INVALID_WEBHOOK_URL" if bad == "no url" else reason)
+            for told in (created, updated):
+                assert told.code == "INVALID_ARGUMENT"
+                if told.reason == "INVALID_WEBHOOK_URL":
+                    assert told.metadata["problem"] in told.message
+                if told.reason == "UNKNOWN_EVENT_TYPE":
+                    assert told.metadata["known"] == ", ".join(EventType)
+                    assert told.metadata["known"] in told.message
+            assert hooks.query(rows) == before
+            assert hooks.query("SELECT count(*) FROM transactions.act") == acts
+
+    refused()
+
+
+@pytest.mark.parametrize(
+    ("mask", "reason", "field"),
+    [
+        (["state"], "IMMUTABLE_FIELD", "state"),
+        (["url", "cursor"], "IMMUTABLE_FIELD", "cursor"),
+        (["urls"], "INVALID_FIELD", "update_mask"),
+        (["*", "url"], "INVALID_FIELD", "update_mask"),
+    ],
+)
+def test_a_mask_names_what_can_be_set(mask: list[str], reason: str, field: str, service: ServiceProcess) -> None:
+    @asynchronous
+    async def refused() -> None:
+        async with operating(service.targets[0]) as operator:
+            made = (await operator.create()).endpoint
+            told = await failed(operator.update(made.name, mask, url=ADDRESS))
+            assert (told.reason, told.metadata.get("field", ",".join(told.fields))) == (reason, field)
+            assert await operator.get(made.name) == made
+
+    refused()
+
+
+def on_endpoints(operator: Operator, name: str) -> dict[str, Callable[[], Any]]:
+    """Every call on one endpoint."""
+    calls = operator.calls
+    return {
+        "get": lambda: calls.GetWebhookEndpoint(GetWebhookEndpointRequest(name=name)),
+        "update": lambda: operator.update(name, ["description"], description="x"),
+        "delete": lambda: calls.DeleteWebhookEndpoint(DeleteWebhookEndpointRequest(name=name)),
+        "rotate": lambda: calls.RotateWebhookSecret(RotateWebhookSecretRequest(name=name)),
+        "enable": lambda: calls.EnableWebhookEndpoint(EnableWebhookEndpointRequest(name=name)),
+        "disable": lambda: calls.DisableWebhookEndpoint(DisableWebhookEndpointRequest(name=name)),
+        "replay": lambda: operator.replay(name),
+        "deliveries": lambda: operator.deliveries(name),
+    }
+
+
+@asynchronous
+async def test_an_unknown_endpoint_is_not_found(service: ServiceProcess) -> None:
+    async with operating(service.targets[0]) as operator:
+        for call, make in on_endpoints(operator, NOBODYS).items():
+            told = await failed(make())
+            assert (call, told.code, told.reason) == (call, "NOT_FOUND", "WEBHOOK_ENDPOINT_NOT_FOUND")
+            assert told.metadata == {"endpoint": NOBODYS}
+        missing = "webhookDeliveries/00000000-0000-0000-0000-000000000007"
+        told = await failed(operator.redeliver(missing))
+        assert (told.reason, told.metadata) == ("WEBHOOK_DELIVERY_NOT_FOUND", {"delivery": missing})
+
+
+@pytest.mark.parametrize(
+    "name", ["", "7", "webhookEndpoints/", "webhookEndpoints/7", NOBODYS.upper(), NOBODYS + "/", "wallets/alice"]
+)
+def test_a_malformed_name_is_refused(name: str, service: ServiceProcess) -> None:
+    @asynchronous
+    async def refused() -> None:
+        async with operating(service.targets[0]) as operator:
+            for call, make in on_endpoints(operator, name).items():
+                assert (call, (await failed(make())).reason) == (call, "INVALID_FIELD")
+            assert (await failed(operator.redeliver(name))).reason == "INVALID_FIELD"
+
+    refused()
+
+
+@pytest.mark.parametrize("scope", ["service", "wallets.write transfers.write", "audit.read", ""])
+def test_only_operators_have_to_do_with_webhooks(scope: str, service: ServiceProcess) -> None:
+    @asynchronous
+    async def refused() -> None:
+        async with operating(service.targets[0], bearer(token("bob", scope))) as operator:
+            assert (await failed(operator.create())).reason == "PERMISSION_DENIED"
+            for call, make in on_endpoints(operator, NOBODYS).items():
+                assert (call, (await failed(make())).reason) == (call, "PERMISSION_DENIED")
+
+    refused()
+
+
+def test_a_secret_is_shown_once_and_stands_nowhere(
+    service: ServiceProcess, database: Database, hooks: Hooks, keys: Path
+) -> None:
+    secrets: list[str] = []
+
+    @asynchronous
+    async def use() -> None:
+        async with operating(service.targets[0]) as operator:
+            made = await operator.create(description="to be looked for")
+            name = made.endpoint.name
+            rotated = await operator.calls.RotateWebhookSecret(RotateWebhookSecretRequest(name=name))
+            secrets.extend([made.secret, rotated.secret])
+            assert rotated.endpoint.name == name
+            assert "whsec_" not in str(await operator.get(name))
+            assert "whsec_" not in str(await operator.calls.ListWebhookEndpoints(ListWebhookEndpointsRequest()))
+            assert "whsec_" not in str(await outcome(operator.replay(name, secrets[0])))
+            await operator.update(name, ["description"], description="changed")
+
+    use()
+    old, new = secrets
+    assert old != new
+    everything = service.log_text() + whole(database)
+    assert "to be looked for" in everything
+    for secret in (old, new):
+        assert secret.removeprefix("whsec_") not in everything
+    [row] = hooks.query(
+        "SELECT secret, old_secret FROM transactions.webhook_endpoint WHERE description = %s", "changed"
+    )
+    assert [*map(Secrets.from_file(str(keys)).opened, row)] == [new, old]
+
+
+def whole(database: Database) -> str:
+    """Every row of every table, as text."""
+    connection = psycopg2.connect(database.owner_dsn)
+    found = []
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname !~ '^(pg|inf)'"
+            )
+            for (table,) in cursor.fetchall():
+                cursor.execute(f"SELECT t::text FROM {table} AS t")  # noqa: S608 - a name of PostgreSQL's own
+                found += [line for (line,) in cursor.fetchall()]
+    finally:
+        connection.close()
+    return "\n".join(found)
+
+
+@asynchronous
+async def test_without_keys_no_secret_is_made_and_all_else_works(target: str, ledger_database: Database) -> None:
+    with hooks_on(ledger_database) as hooks:
+        made = await hooks.endpoints.create(Wish(ADDRESS), "sealed", PLACE, ANN)
+        assert made is not None
+    async with operating(target) as operator:
+        for running in (
+            operator.create(ADDRESS),
+            operator.calls.RotateWebhookSecret(RotateWebhookSecretRequest(name=made.name)),
+        ):
+            told = await failed(running)
+            assert (told.code, told.reason) == ("FAILED_PRECONDITION", "WEBHOOKS_OFF")
+            assert "WEBHOOK_KEYS_FILE" in told.message
+        assert (await operator.get(made.name)).url == ADDRESS
+        assert (await operator.update(made.name, [], description="still here")).endpoint.description == "still here"
+        for call, make in on_endpoints(operator, made.name).items():
+            if call not in {"rotate", "delete"}:
+                assert not isinstance(await outcome(make()), Failed), call
+        await operator.calls.DeleteWebhookEndpoint(DeleteWebhookEndpointRequest(name=made.name))
+
+
+@pytest.mark.parametrize(
+    "url", [HERE, "https://127.0.0.1/", "https://localhost/", "https://[::1]/", "https://10.0.0.1"]
+)
+def test_unless_it_is_allowed_no_webhook_goes_inside(url: str, inside: ServiceProcess) -> None:
+    @asynchronous
+    async def refused() -> None:
+        async with operating(inside.targets[0]) as operator:
+            told = await failed(operator.create(url))
+            assert (told.reason, told.metadata["url"]) == ("INVALID_WEBHOOK_URL", url)
+            assert (await operator.create(ADDRESS)).endpoint.url == ADDRESS
+
+    refused()
+
+
+@pytest.fixture(scope="module")
+def inside(database: Database, keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """A service that lets no webhook go inside: the default."""
+    with transaction_service(database, tmp_path_factory.mktemp("inside"), WEBHOOK_KEYS_FILE=keys) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"), [(None, "No such file"), ("", "there is none in it"), ("secret\n", "key 1 is not 32 bytes")]
+)
+def test_with_unusable_keys_it_does_not_start(
+    content: str | None, problem: str, database: Database, tmp_path: Path
+) -> None:
+    file = tmp_path / "webhooks.keys"
+    if content is not None:
+        file.write_text(content)
+    process = ServiceProcess(
+        "transaction_service", "SPECIE_TRANSACTION_", database, tmp_path / "log", WEBHOOK_KEYS_FILE=file
+    )
+    process.launch()
+    try:
+        assert process.wait() == 1
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    [event] = process.events("failed")
+    assert problem in event["error"]
+    assert str(file) in event["error"]
