@@ -81,7 +81,7 @@ class AuditChainCalls:
                     after, told = block.number, 0
                     header = _header(block)
                     if header is not None:
-                        async for message in self._records(header):
+                        async for message in self._records_of(header):
                             yield message
                 yield ReadBlocksResponse(latest_block=told)
         except TooManyReports:
@@ -91,7 +91,7 @@ class AuditChainCalls:
     async def _following(self, after: int, latest: int) -> tuple[Block, Content] | None:
         return await self._reports.in_turn(lambda: self._blocks.following(after, latest))
 
-    async def _records(self, header: Header) -> AsyncGenerator[ReadBlocksResponse, None]:
+    async def _records_of(self, header: Header) -> AsyncGenerator[ReadBlocksResponse, None]:
         """Of everything that is decided in the block's range now, and be it more than was sealed."""
         mark = header.after
         while True:
