@@ -60,7 +60,10 @@ HASTE: Final = {
 }
 """Few attempts, so that some payouts are given up and retried by an operator."""
 PROVIDER: Final = "bank"
-CLAIMED: Final = "SELECT id::text, claimed_until FROM transactions.payout WHERE claimed_until IS NOT NULL"
+CLAIMED: Final = """
+SELECT id::text, claimed_until FROM transactions.payout WHERE claimed_until IS NOT NULL FOR UPDATE SKIP LOCKED
+"""
+"""Without those that are just being changed: who is held still may be about to, for as long as that lasts."""
 END_SECONDS_MAX: Final = 90
 """For what is left when the faults are off."""
 

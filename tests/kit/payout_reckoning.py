@@ -77,7 +77,7 @@ def reckon(
             found["paid"] += 1
         else:
             assert book[id_].state == "REFUSED"
-            assert (state, given_back[id_]) == (REVERSED, [reversal])
+            assert (state, given_back.get(id_)) == (REVERSED, [reversal])
             found["reversed"] += 1
         ended = "payout.paid" if state == PAID else "payout.reversed"
         assert events[f"payouts/{id_}", ended] == 1
