@@ -37,9 +37,9 @@ WHERE id = ANY (ARRAY(
 """
 
 HELD: Final = """
-SELECT id, url, event_types, wallet, description, secret,
+SELECT id::text, url, event_types, wallet, description, secret,
     CASE WHEN old_secret_until > now() THEN old_secret ELSE '' END AS old_secret,
-    position_xid, position_id, generation, extract(epoch FROM claimed_until - now())::float8 AS seconds_left
+    position_xid, position_id::text, generation, extract(epoch FROM claimed_until - now())::float8 AS seconds_left
 FROM transactions.webhook_endpoint
 WHERE state = 1 AND courier = :courier AND claimed_until > now() ORDER BY create_time, id
 """
@@ -76,7 +76,7 @@ UPDATE transactions.webhook_endpoint SET position_xid = :xid, position_id = :mar
 # Index: webhook_delivery_pending_idx. What stands behind the position, because that was moved back, has its turn when
 # the position comes by.
 WAITING: Final = """
-SELECT delivery.id, event_id, event_type, subject, wallets, xid, mark_id, attempts,
+SELECT delivery.id::text, event_id, event_type, subject, wallets, xid, mark_id::text, attempts,
     extract(epoch FROM now() - first_attempt_time)::float8 AS since,
     extract(epoch FROM now() - coalesce(first_attempt_time, next_time))::float8 AS waiting_since,
     extract(epoch FROM next_time - now())::float8 AS due
@@ -84,7 +84,7 @@ FROM transactions.webhook_delivery AS delivery JOIN transactions.webhook_endpoin
     ON endpoint.id = endpoint_id AND (xid, mark_id) <= (position_xid, position_id)
 WHERE endpoint_id = :endpoint AND delivery.state = 1 AND delivery.id <> ALL (CAST(:known AS uuid[]))
     AND (attempts = 0 OR delivery.id <> ALL (CAST(:tried AS uuid[])))
-ORDER BY xid, mark_id, delivery.id
+ORDER BY xid, delivery.mark_id, delivery.id
 """
 
 # Index: primary key.

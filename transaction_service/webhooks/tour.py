@@ -87,7 +87,7 @@ class Tour:
         self._bodies: dict[str, str] = {}
         self._sending: set[asyncio.Task[None]] = set()
         self._results: list[Result] = []
-        self._results_since = 0.0
+        self._mark_at = 0.0
         self._bell = asyncio.Event()
 
     def go_on(self, held_until: float, newest: Mark) -> None:
@@ -148,7 +148,7 @@ class Tour:
         if due is not None and self._has_place(now):
             until = min(until, due)
         if self._results:
-            until = min(until, self._results_since + MARK_SECONDS)
+            until = min(until, self._mark_at)
         if until > now:
             with suppress(TimeoutError):
                 async with asyncio.timeout(until - now):
@@ -251,15 +251,15 @@ class Tour:
                 parcel.attempts + 1, patience.first_pause, patience.pause_max, chance, answer.retry_after
             )
             parcel = parcel._replace(attempts=parcel.attempts + 1, since=since, due=now + pause)
-        if not self._results:
-            self._results_since = now
+        latest = now + MARK_SECONDS if pause is None else min(parcel.due, now + MARK_SECONDS)
+        self._mark_at = min(self._mark_at, latest) if self._results else latest
         self._results.append(Result(parcel, answer, now - since, pause))
         self._bell.set()
 
     async def _mark(self) -> None:
         """What was sent in vain is not sent again before that is on record."""
         results = self._results
-        if not results or (len(results) < MARKED_AT_ONCE and monotonic() < self._results_since + MARK_SECONDS):
+        if not results or (len(results) < MARKED_AT_ONCE and monotonic() < self._mark_at):
             return
         # It keeps them until they are on record; what comes meanwhile is the next time's.
         results = results[:]
@@ -267,7 +267,7 @@ class Tour:
             self.over = True
             return
         del self._results[: len(results)]
-        self._results_since = monotonic()
+        self._mark_at = monotonic() + MARK_SECONDS
         for parcel, answer, since, pause in results:
             if pause is None:
                 continue
