@@ -10,6 +10,7 @@ import pytest
 from tests.kit.audit_rules import RULES
 from tests.kit.auditor import UnsoundLedger, audit, findings
 from tests.kit.builders import (
+    FEES,
     account,
     capture,
     code,
@@ -21,12 +22,14 @@ from tests.kit.builders import (
     release,
     reversal,
     transfer,
+    withdrawal,
 )
-from tests.kit.ledgers import postgres_ledger
+from tests.kit.ledgers import postgres_ledger, session
 from tests.kit.postgres import Database
 from tests.kit.tampering import set_guards
 from transaction_service.domain.movement import Manner, Work
-from transaction_service.domain.terms import Terms
+from transaction_service.domain.reversal import payout_reversal
+from transaction_service.domain.terms import Fee, PayoutDestination, Terms
 
 PAID = transfer("alice", "bob", 30)
 WITH_FEE = transfer("alice", "bob", 40, terms=fee(4), labels={"trip": "7"})
@@ -42,6 +45,11 @@ POOR = transfer("bob", "alice", 999)
 PART_BACK, ALL_BACK = reversal(PAID, 10), reversal(WITH_FEE)
 CAPTURED = capture(OPEN, 4)
 FINALLY = capture(FINAL, 5, final=True)
+BANK = PayoutDestination("bank", "DE89", "Dave")
+PAID_OUT = withdrawal("dave", 10, terms=Terms(payout=BANK, fee=Fee(1, FEES, included=True)), description="wages")
+BOUNCED = withdrawal("dave", 20, terms=Terms(payout=BANK, fee=Fee(2, FEES, included=False)))
+TO_PAY = withdrawal("dave", 5, terms=Terms(payout=BANK))
+GIVEN_BACK = payout_reversal(BOUNCED, 0)
 
 EACH = [
     (deposit("alice", 500), "POSTED"),
@@ -64,6 +72,12 @@ EACH = [
     (FINALLY, "POSTED"),
     (release(FREED), "POSTED"),
     (expiry(OVER), "POSTED"),
+    (deposit("dave", 37), "POSTED"),
+    (PAID_OUT, "POSTED"),
+    (BOUNCED, "POSTED"),
+    (TO_PAY, "POSTED"),
+    (withdrawal("dave", 999, terms=Terms(payout=BANK)), "INSUFFICIENT_FUNDS"),
+    (GIVEN_BACK, "POSTED"),
 ]
 IDS = {
     "paid": PAID,
@@ -80,6 +94,10 @@ IDS = {
     "all_back": ALL_BACK,
     "captured": CAPTURED,
     "finally": FINALLY,
+    "paid_out": PAID_OUT,
+    "bounced": BOUNCED,
+    "to_pay": TO_PAY,
+    "given_back": GIVEN_BACK,
 }
 
 
@@ -87,12 +105,17 @@ IDS = {
 def acknowledged(database: Database) -> dict[str, str]:
     """A small sound ledger with some of everything, and what was told of it."""
     with postgres_ledger(database) as ledger:
-        ledger.open(*[account(name) for name in ("alice", "bob", "carol", "empty")])
+        ledger.open(*[account(name) for name in ("alice", "bob", "carol", "dave", "empty")])
         ledger.open(*[account(name, currency="EUR") for name in ("erin", "euro")])
         told = {f"transactions/{movement.id}": code(ledger.post(movement)[0]) for movement, _ in EACH}
         assert list(told.values()) == [expected for _, expected in EACH]
         decided = [*ledger.work(Work([DUE], Manner.DUE)), *ledger.work(Work([CANCELLED], Manner.CANCEL, "ann"))]
         assert [code(answer) for answer in decided] == ["POSTED", "TRANSFER_CANCELLED"]
+    with session(database.owner_dsn) as cursor:
+        ended = "UPDATE transactions.payout SET next_time = NULL, state = %s, reversal = %s WHERE id = %s"
+        cursor.execute(ended, (2, None, PAID_OUT.id))
+        cursor.execute(ended, (4, GIVEN_BACK.id, BOUNCED.id))
+        cursor.connection.commit()
     return told
 
 
@@ -210,6 +233,19 @@ DAMAGE = [
     ("INSERT INTO listing SELECT key, decide_time, %(paid)s FROM listing LIMIT 1", "under each of its labels"),
     ("UPDATE listing SET key = gen_random_uuid() WHERE key = %(bob)s", "under the ids of its accounts"),
     ("UPDATE listing SET key = %(bob)s WHERE transaction_id = %(with_fee)s", "else under no account"),
+    ("DELETE FROM payout WHERE id = %(paid_out)s", "that asked for a payout has one"),
+    ("UPDATE payout SET amount = amount + 1 WHERE id = %(paid_out)s", "of what its destination got"),
+    ("UPDATE payout SET account = 'DE90' WHERE id = %(to_pay)s", "that asked for a payout has one"),
+    ("UPDATE payout SET wallet = 'wallets/empty' WHERE id = %(to_pay)s", "that asked for a payout has one"),
+    ("UPDATE transaction SET terms = NULL WHERE id = %(to_pay)s", "and no other has one"),
+    ("UPDATE payout SET id = gen_random_uuid() WHERE id = %(to_pay)s", "and no other has one"),
+    ("UPDATE payout SET state = 2 WHERE id = %(bounced)s", "any other never"),
+    ("UPDATE payout SET state = 5 WHERE id = %(bounced)s", "any other never"),
+    ("UPDATE payout SET state = 4 WHERE id = %(to_pay)s", "was given back once"),
+    ("UPDATE payout SET reversal = gen_random_uuid() WHERE id = %(bounced)s", "was given back once"),
+    ("UPDATE transaction SET reverses = %(bounced)s WHERE id = %(all_back)s", "was given back once"),
+    ("UPDATE entry SET amount = amount - 1 WHERE transaction_id = %(given_back)s AND amount > 0", "is all of it"),
+    ("UPDATE account SET state = 3 WHERE id = %(dave)s", "has no payouts under way"),
     ("UPDATE account SET floor = 26 WHERE id = %(bob)s", "ever below its floor"),
     ("DELETE FROM transaction WHERE id = %(poor)s", "what was acknowledged is there"),
     ("UPDATE transaction SET failure_reason = 'SOURCE_FROZEN' WHERE id = %(poor)s", "with that outcome"),
@@ -228,7 +264,7 @@ def test_a_sound_ledger_is_found_sound(database: Database, acknowledged: dict[st
 def test_damage_is_found(
     owner: psycopg2.extensions.connection, acknowledged: dict[str, str], damage: str, finding: str
 ) -> None:
-    names = {name: account(name).id for name in ("alice", "bob", "carol", "empty")}
+    names = {name: account(name).id for name in ("alice", "bob", "carol", "dave", "empty")}
     with owner.cursor() as cursor:
         cursor.execute(damage, names | {name: movement.id for name, movement in IDS.items()})
         assert cursor.rowcount > 0

@@ -1,7 +1,8 @@
 """The rules of a sound ledger, as queries in plain SQL that find what breaks them. They share nothing with the service.
 
 States: 1 POSTED, 2 FAILED, 3 PENDING. Kinds: 1 TRANSFER, 2 DEPOSIT, 3 WITHDRAWAL, 4 COMPOUND, 5 REVERSAL, 6 HOLD, 7
-CAPTURE, 8 RELEASE, 9 EXPIRY; 6, 8 and 9 move no money. States of holds: 1 OPEN, 2 CAPTURED, 3 RELEASED, 4 EXPIRED.
+CAPTURE, 8 RELEASE, 9 EXPIRY; 6, 8 and 9 move no money. States of holds: 1 OPEN, 2 CAPTURED, 3 RELEASED, 4 EXPIRED. Of
+payouts: 1 PENDING, 2 PAID, 3 REFUSED, 4 REVERSED, 5 DEAD.
 """
 
 from collections.abc import Mapping
@@ -193,7 +194,32 @@ LISTING: Final[Mapping[str, str]] = {
         UNION ALL (SELECT 'listed', * FROM (SELECT * FROM listed EXCEPT SELECT * FROM expected) AS surplus)""",  # noqa: S608 - as above
 }
 
-RULES: Final[Mapping[str, str]] = {**MONEY, **ACCOUNTS, **TRANSACTIONS, **HOLDS, **LISTING}
+PAYOUTS: Final[Mapping[str, str]] = {
+    "every POSTED withdrawal that asked for a payout has one of what its destination got, and no other has one": """
+        SELECT p.id, p.amount, t.id, t.amount FROM transactions.payout p FULL JOIN (
+            SELECT *, CASE WHEN (terms -> 'fee' ->> 2)::boolean THEN (terms -> 'fee' ->> 0)::bigint ELSE 0 END AS kept
+            FROM transactions.transaction WHERE kind = 3 AND state = 1 AND terms -> 'payout' IS NOT NULL) t
+        ON t.id = p.id
+        WHERE (p.wallet = t.source AND p.amount = t.amount - t.kept AND p.currency = t.currency
+            AND jsonb_build_array(p.provider, p.account, p.beneficiary) = t.terms -> 'payout'
+            AND p.reference = t.description AND p.create_time = t.create_time) IS NOT TRUE""",
+    "a payout that is REVERSED was given back once, one that is REFUSED so often at the most, any other never": """
+        SELECT p.id, p.state, p.reversal, r.ids FROM transactions.payout p LEFT JOIN (
+            SELECT reverses, array_agg(id) AS ids FROM transactions.transaction
+            WHERE state = 1 AND reverses IS NOT NULL GROUP BY reverses) r ON r.reverses = p.id
+        WHERE (CASE p.state WHEN 4 THEN r.ids = ARRAY[p.reversal] WHEN 3 THEN coalesce(cardinality(r.ids), 0) <= 1
+            ELSE r.ids IS NULL END) IS NOT TRUE""",
+    "what is given back of a withdrawal with a payout is all of it": """
+        SELECT p.id, e.account_id, sum(e.amount) FROM transactions.payout p
+        JOIN transactions.transaction r ON r.reverses = p.id AND r.state = 1
+        JOIN transactions.entry e ON e.transaction_id IN (p.id, r.id)
+        GROUP BY p.id, e.account_id HAVING sum(e.amount) <> 0""",
+    "a closed account has no payouts under way": """
+        SELECT a.name, p.id, p.state FROM transactions.account a JOIN transactions.payout p ON p.wallet = a.name
+        WHERE a.state = 3 AND p.state IN (1, 3, 5)""",
+}
+
+RULES: Final[Mapping[str, str]] = {**MONEY, **ACCOUNTS, **TRANSACTIONS, **HOLDS, **LISTING, **PAYOUTS}
 
 # Where limits have never changed, no entry may ever have gone below today's floor.
 ALWAYS_ABOVE_FLOOR: Final = """
