@@ -2,11 +2,14 @@
 
 -- Fields that a path can bind. A query parameter of the same name would win over the path, so that a call for one wallet
 -- would be a call for another.
-local PATH_FIELDS = {["name"] = true, ["wallet"] = true, ["wallet.name"] = true}
+local PATH_FIELDS = {
+  ["name"] = true, ["wallet"] = true, ["wallet.name"] = true, ["transaction"] = true, ["endpoint.name"] = true,
+}
 
 -- A query parameter would win over the body as well. What a call that changes something takes beside its body: the body
--- of nearly all is the whole request, and they take nothing. Only CreateWallet, UpdateWallet and CloseWallet
--- (/v1/wallets and /v1/wallets/{id}, without the colon of a custom method) say something in the query.
+-- of nearly all is the whole request, and they take nothing. Only CreateWallet, UpdateWallet, CloseWallet and
+-- UpdateWebhookEndpoint (/v1/wallets, /v1/wallets/{id} and /v1/webhookEndpoints/{id}, without the colon of a custom method)
+-- say something in the query.
 local BESIDE_THE_BODY = {["walletId"] = true, ["requestId"] = true, ["updateMask"] = true, ["etag"] = true}
 local CHANGES = {["POST"] = true, ["PATCH"] = true, ["DELETE"] = true}
 
@@ -31,7 +34,8 @@ end
 
 -- What is wrong with the query of this JSON call; nil: nothing.
 local function wrong_query(method, resource, query)
-  local whole = not resource:find("^wallets") or resource:find(":", 1, true)
+  local parted = resource:find("^wallets") or resource:find("^webhookEndpoints/")
+  local whole = not parted or resource:find(":", 1, true)
   local seen = {}
   for parameter in query:gmatch("[^&]+") do
     local given = decoded(parameter:match("^[^=]*"))

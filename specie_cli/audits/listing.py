@@ -71,7 +71,7 @@ def records(
     request = ListAuditRecordsRequest(
         wallet=name_of(wallet) if wallet else "",
         principal=principal,
-        request_id=request_id,
+        transaction_request_id=request_id,
         trace_id=trace_id,
         state=TransactionState.Value(STATE + (state.name if state else UNSPECIFIED)),
         kind=TransactionKind.Value(KIND + (kind.name if kind else UNSPECIFIED)),

@@ -9,6 +9,8 @@ from uuid import uuid4
 import schemathesis
 from schemathesis import GenerationMode
 
+from specie_cli.stack.local import SIMULATED_PROVIDER
+from tests.kit.service import wait_until
 from tests.kit.stack import Stack
 
 Json = dict[str, Any]
@@ -40,6 +42,8 @@ class House:
         self._ids = {
             "transaction": [self.transfer(), self.transfer(**pending)],
             "hold": [self.hold(), self.hold()],
+            "payout": [self.payout()],
+            "webhookEndpoint": [self.endpoint()],
         }
 
     def wallet_id(self, number: int) -> str:
@@ -61,6 +65,35 @@ class House:
 
     def hold(self) -> str:
         return _id(self.post("/v1/holds", self.movement())["hold"])
+
+    def payout(self) -> str:
+        """The id of a new one."""
+        payout = {"provider": SIMULATED_PROVIDER, "account": "DE02120300000000202051"}
+        body = {"amount": self.money(5), "payout": payout}
+        made: str = self.post(f"/v1/{self.wallet(0)}:withdraw", body)["transaction"]["payout"]
+        return made.rpartition("/")[2]
+
+    def endpoint(self) -> str:
+        """The id of a new one, where nobody listens."""
+        endpoint = {"url": "http://127.0.0.1:9/", "wallet": self.wallet(0)}
+        return _id(self.post("/v1/webhookEndpoints", endpoint)["endpoint"])
+
+    def delivery(self, endpoint: str) -> str:
+        """The id of an event on its way there."""
+        self.transfer()
+
+        def listed() -> list[Json]:
+            path = f"/v1/webhookDeliveries?endpoint=webhookEndpoints/{endpoint}"
+            deliveries: list[Json] = self._stack.call("GET", path).body["deliveries"]
+            return deliveries
+
+        wait_until(listed, "an event is on its way")
+        return _id(listed()[0])
+
+    def seal(self, transaction: str) -> None:
+        """Waits until it stands in the audit chain."""
+        path = f"/v1/transactions/{transaction}:proof"
+        wait_until(lambda: self._stack.call("GET", path).status == 200, "it is sealed")
 
     def post(self, path: str, body: Json) -> Json:
         """A call that must succeed."""

@@ -35,7 +35,9 @@ class AuditRecordCalls:
             kind=TransactionKind(request.kind) if request.kind else None,
             start=to_bound(request, "start_time"),
             end=to_bound(request, "end_time"),
-            id=transaction_id(request.principal, request.request_id) if request.request_id else "",
+            id=transaction_id(request.principal, request.transaction_request_id)
+            if request.transaction_request_id
+            else "",
             principal=request.principal,
             trace_id=request.trace_id,
         )

@@ -33,7 +33,7 @@ from specie.type.v1 import access_pb2 as specie_dot_type_dot_v1_dot_access__pb2
 from specie.type.v1 import act_pb2 as specie_dot_type_dot_v1_dot_act__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)specie/transaction/v1/audit_service.proto\x12\x15specie.transaction.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!specie/transaction/v1/audit.proto\x1a\'specie/transaction/v1/transaction.proto\x1a\x1bspecie/type/v1/access.proto\x1a\x18specie/type/v1/act.proto\"\x97\x06\n\x17ListAuditRecordsRequest\x12\x33\n\x06wallet\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^(wallets/[a-z0-9-]{1,63})?$\x12\x30\n\tprincipal\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12\x31\n\nrequest_id\x18\x03 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12/\n\x08trace_id\x18\x04 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12@\n\x05state\x18\x05 \x01(\x0e\x32\'.specie.transaction.v1.TransactionStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12>\n\x04kind\x18\x06 \x01(\x0e\x32&.specie.transaction.v1.TransactionKindB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\tpage_size\x18\t \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\n \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08:\x96\x02\xbaH\x92\x02\x1a\x80\x01\n\ntime_range\x12!end_time must be after start_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\x1a\x8c\x01\n\x14request_id.principal\x12\x45request_id needs principal: each principal has request ids of its own\x1a-this.request_id == \'\' || this.principal != \'\'\"h\n\x18ListAuditRecordsResponse\x12\x33\n\x07records\x18\x01 \x03(\x0b\x32\".specie.transaction.v1.AuditRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xac\x03\n\x0fListActsRequest\x12\x45\n\x07subject\x18\x01 \x01(\tB4\xbaH1r/2-^((payouts|webhookEndpoints)/[0-9a-f-]{36})?$\x12\x30\n\tprincipal\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\tpage_size\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08:\x87\x01\xbaH\x83\x01\x1a\x80\x01\n\ntime_range\x12!end_time must be after start_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\"N\n\x10ListActsResponse\x12!\n\x04\x61\x63ts\x18\x01 \x03(\x0b\x32\x13.specie.type.v1.Act\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\".\n\x14GetCheckpointRequest\x12\x16\n\x05\x62lock\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"D\n\x15GetCheckpointResponse\x12+\n\x05\x62lock\x18\x01 \x01(\x0b\x32\x1c.specie.transaction.v1.Block\"\x87\x01\n\x18GetInclusionProofRequest\x12k\n\x0btransaction\x18\x01 \x01(\tBV\xe2\x41\x01\x02\xbaHOrM2K^transactions/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"Q\n\x19GetInclusionProofResponse\x12\x34\n\x05proof\x18\x01 \x01(\x0b\x32%.specie.transaction.v1.InclusionProof\"j\n\x0eInclusionProof\x12\x0e\n\x06record\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x03\x12\x0c\n\x04path\x18\x03 \x03(\x0c\x12+\n\x05\x62lock\x18\x04 \x01(\x0b\x32\x1c.specie.transaction.v1.Block\"1\n\x11ReadBlocksRequest\x12\x1c\n\x0b\x61\x66ter_block\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\xa2\x01\n\x12ReadBlocksResponse\x12+\n\x05\x62lock\x18\x01 \x01(\x0b\x32\x1c.specie.transaction.v1.Block\x12\x38\n\x06sealed\x18\x02 \x03(\x0b\x32(.specie.transaction.v1.SealedTransaction\x12\x0f\n\x07records\x18\x03 \x03(\t\x12\x14\n\x0clatest_block\x18\x04 \x01(\x03\"6\n\x11SealedTransaction\x12\x13\n\x0btransaction\x18\x01 \x01(\t\x12\x0c\n\x04leaf\x18\x02 \x01(\x0c\"\x15\n\x13ListSealKeysRequest\"D\n\x14ListSealKeysResponse\x12,\n\x04keys\x18\x01 \x03(\x0b\x32\x1e.specie.transaction.v1.SealKey\"L\n\x15\x43heckIntegrityRequest\x12\x33\n\x06wallet\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^(wallets/[a-z0-9-]{1,63})?$\"\x83\x04\n\x16\x43heckIntegrityResponse\x12\x34\n\x05state\x18\x01 \x01(\x0e\x32%.specie.transaction.v1.IntegrityState\x12\x63\n\x14ledger_integrity_sum\x18\x02 \x03(\x0b\x32\x45.specie.transaction.v1.CheckIntegrityResponse.LedgerIntegritySumEntry\x12,\n\x08sum_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x08\x66indings\x18\x04 \x03(\x0b\x32\'.specie.transaction.v1.IntegrityFinding\x12.\n\ncheck_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13\x63hecked_entry_count\x18\x06 \x01(\x03\x12,\n\x08lap_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0clap_duration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a\x39\n\x17LedgerIntegritySumEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x32\xeb\x07\n\x0c\x41uditService\x12\x93\x01\n\x10ListAuditRecords\x12..specie.transaction.v1.ListAuditRecordsRequest\x1a/.specie.transaction.v1.ListAuditRecordsResponse\"\x1e\x92\xb5\x18\x02\x08\x05\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/auditRecords\x12s\n\x08ListActs\x12&.specie.transaction.v1.ListActsRequest\x1a\'.specie.transaction.v1.ListActsResponse\"\x16\x92\xb5\x18\x02\x08\x05\x82\xd3\xe4\x93\x02\n\x12\x08/v1/acts\x12\x88\x01\n\rGetCheckpoint\x12+.specie.transaction.v1.GetCheckpointRequest\x1a,.specie.transaction.v1.GetCheckpointResponse\"\x1c\x92\xb5\x18\x02\x08\x05\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/checkpoint\x12\xac\x01\n\x11GetInclusionProof\x12/.specie.transaction.v1.GetInclusionProofRequest\x1a\x30.specie.transaction.v1.GetInclusionProofResponse\"4\x92\xb5\x18\x02\x08\x05\x82\xd3\xe4\x93\x02(\x12&/v1/{transaction=transactions/*}:proof\x12\x82\x01\n\nReadBlocks\x12(.specie.transaction.v1.ReadBlocksRequest\x1a).specie.transaction.v1.ReadBlocksResponse\"\x1d\x92\xb5\x18\x02\x08\x05\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/blocks:read0\x01\x12\x83\x01\n\x0cListSealKeys\x12*.specie.transaction.v1.ListSealKeysRequest\x1a+.specie.transaction.v1.ListSealKeysResponse\"\x1a\x92\xb5\x18\x02\x08\x05\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/sealKeys\x12\x8a\x01\n\x0e\x43heckIntegrity\x12,.specie.transaction.v1.CheckIntegrityRequest\x1a-.specie.transaction.v1.CheckIntegrityResponse\"\x1b\x92\xb5\x18\x02\x08\x05\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/integrityb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)specie/transaction/v1/audit_service.proto\x12\x15specie.transaction.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!specie/transaction/v1/audit.proto\x1a\'specie/transaction/v1/transaction.proto\x1a\x1bspecie/type/v1/access.proto\x1a\x18specie/type/v1/act.proto\"\xc7\x06\n\x17ListAuditRecordsRequest\x12\x33\n\x06wallet\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^(wallets/[a-z0-9-]{1,63})?$\x12\x30\n\tprincipal\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12=\n\x16transaction_request_id\x18\x03 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12/\n\x08trace_id\x18\x04 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12@\n\x05state\x18\x05 \x01(\x0e\x32\'.specie.transaction.v1.TransactionStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12>\n\x04kind\x18\x06 \x01(\x0e\x32&.specie.transaction.v1.TransactionKindB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\tpage_size\x18\t \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\n \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08:\xba\x02\xbaH\xb6\x02\x1a\x80\x01\n\ntime_range\x12!end_time must be after start_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\x1a\xb0\x01\n transaction_request_id.principal\x12Qtransaction_request_id needs principal: each principal has request ids of its own\x1a\x39this.transaction_request_id == \'\' || this.principal != \'\'\"h\n\x18ListAuditRecordsResponse\x12\x33\n\x07records\x18\x01 \x03(\x0b\x32\".specie.transaction.v1.AuditRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xac\x03\n\x0fListActsRequest\x12\x45\n\x07subject\x18\x01 \x01(\tB4\xbaH1r/2-^((payouts|webhookEndpoints)/[0-9a-f-]{36})?$\x12\x30\n\tprincipal\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\tpage_size\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08:\x87\x01\xbaH\x83\x01\x1a\x80\x01\n\ntime_range\x12!end_time must be after start_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\"N\n\x10ListActsResponse\x12!\n\x04\x61\x63ts\x18\x01 \x03(\x0b\x32\x13.specie.type.v1.Act\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\".\n\x14GetCheckpointRequest\x12\x16\n\x05\x62lock\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"D\n\x15GetCheckpointResponse\x12+\n\x05\x62lock\x18\x01 \x01(\x0b\x32\x1c.specie.transaction.v1.Block\"\x87\x01\n\x18GetInclusionProofRequest\x12k\n\x0btransaction\x18\x01 \x01(\tBV\xe2\x41\x01\x02\xbaHOrM2K^transactions/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"Q\n\x19GetInclusionProofResponse\x12\x34\n\x05proof\x18\x01 \x01(\x0b\x32%.specie.transaction.v1.InclusionProof\"j\n\x0eInclusionProof\x12\x0e\n\x06record\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x03\x12\x0c\n\x04path\x18\x03 \x03(\x0c\x12+\n\x05\x62lock\x18\x04 \x01(\x0b\x32\x1c.specie.transaction.v1.Block\"1\n\x11ReadBlocksRequest\x12\x1c\n\x0b\x61\x66ter_block\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\xa2\x01\n\x12ReadBlocksResponse\x12+\n\x05\x62lock\x18\x01 \x01(\x0b\x32\x1c.specie.transaction.v1.Block\x12\x38\n\x06sealed\x18\x02 \x03(\x0b\x32(.specie.transaction.v1.SealedTransaction\x12\x0f\n\x07records\x18\x03 \x03(\t\x12\x14\n\x0clatest_block\x18\x04 \x01(\x03\"6\n\x11SealedTransaction\x12\x13\n\x0btransaction\x18\x01 \x01(\t\x12\x0c\n\x04leaf\x18\x02 \x01(\x0c\"\x15\n\x13ListSealKeysRequest\"D\n\x14ListSealKeysResponse\x12,\n\x04keys\x18\x01 \x03(\x0b\x32\x1e.specie.transaction.v1.SealKey\"L\n\x15\x43heckIntegrityRequest\x12\x33\n\x06wallet\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^(wallets/[a-z0-9-]{1,63})?$\"\x83\x04\n\x16\x43heckIntegrityResponse\x12\x34\n\x05state\x18\x01 \x01(\x0e\x32%.specie.transaction.v1.IntegrityState\x12\x63\n\x14ledger_integrity_sum\x18\x02 \x03(\x0b\x32\x45.specie.transaction.v1.CheckIntegrityResponse.LedgerIntegritySumEntry\x12,\n\x08sum_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x08\x66indings\x18\x04 \x03(\x0b\x32\'.specie.transaction.v1.IntegrityFinding\x12.\n\ncheck_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13\x63hecked_entry_count\x18\x06 \x01(\x03\x12,\n\x08lap_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0clap_duration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a\x39\n\x17LedgerIntegritySumEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x32\xeb\x07\n\x0c\x41uditService\x12\x93\x01\n\x10ListAuditRecords\x12..specie.transaction.v1.ListAuditRecordsRequest\x1a/.specie.transaction.v1.ListAuditRecordsResponse\"\x1e\x92\xb5\x18\x02\x08\x05\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/auditRecords\x12s\n\x08ListActs\x12&.specie.transaction.v1.ListActsRequest\x1a\'.specie.transaction.v1.ListActsResponse\"\x16\x92\xb5\x18\x02\x08\x05\x82\xd3\xe4\x93\x02\n\x12\x08/v1/acts\x12\x88\x01\n\rGetCheckpoint\x12+.specie.transaction.v1.GetCheckpointRequest\x1a,.specie.transaction.v1.GetCheckpointResponse\"\x1c\x92\xb5\x18\x02\x08\x05\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/checkpoint\x12\xac\x01\n\x11GetInclusionProof\x12/.specie.transaction.v1.GetInclusionProofRequest\x1a\x30.specie.transaction.v1.GetInclusionProofResponse\"4\x92\xb5\x18\x02\x08\x05\x82\xd3\xe4\x93\x02(\x12&/v1/{transaction=transactions/*}:proof\x12\x82\x01\n\nReadBlocks\x12(.specie.transaction.v1.ReadBlocksRequest\x1a).specie.transaction.v1.ReadBlocksResponse\"\x1d\x92\xb5\x18\x02\x08\x05\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/blocks:read0\x01\x12\x83\x01\n\x0cListSealKeys\x12*.specie.transaction.v1.ListSealKeysRequest\x1a+.specie.transaction.v1.ListSealKeysResponse\"\x1a\x92\xb5\x18\x02\x08\x05\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/sealKeys\x12\x8a\x01\n\x0e\x43heckIntegrity\x12,.specie.transaction.v1.CheckIntegrityRequest\x1a-.specie.transaction.v1.CheckIntegrityResponse\"\x1b\x92\xb5\x18\x02\x08\x05\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/integrityb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,8 +44,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTAUDITRECORDSREQUEST'].fields_by_name['wallet']._serialized_options = b'\272H r\0362\034^(wallets/[a-z0-9-]{1,63})?$'
   _globals['_LISTAUDITRECORDSREQUEST'].fields_by_name['principal']._loaded_options = None
   _globals['_LISTAUDITRECORDSREQUEST'].fields_by_name['principal']._serialized_options = b'\272H\032r\030\030\200\0012\023^[^\\x00-\\x1f\\x7f]*$'
-  _globals['_LISTAUDITRECORDSREQUEST'].fields_by_name['request_id']._loaded_options = None
-  _globals['_LISTAUDITRECORDSREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\032r\030\030\200\0012\023^[^\\x00-\\x1f\\x7f]*$'
+  _globals['_LISTAUDITRECORDSREQUEST'].fields_by_name['transaction_request_id']._loaded_options = None
+  _globals['_LISTAUDITRECORDSREQUEST'].fields_by_name['transaction_request_id']._serialized_options = b'\272H\032r\030\030\200\0012\023^[^\\x00-\\x1f\\x7f]*$'
   _globals['_LISTAUDITRECORDSREQUEST'].fields_by_name['trace_id']._loaded_options = None
   _globals['_LISTAUDITRECORDSREQUEST'].fields_by_name['trace_id']._serialized_options = b'\272H\032r\030\030\200\0012\023^[^\\x00-\\x1f\\x7f]*$'
   _globals['_LISTAUDITRECORDSREQUEST'].fields_by_name['state']._loaded_options = None
@@ -57,7 +57,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTAUDITRECORDSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTAUDITRECORDSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\010'
   _globals['_LISTAUDITRECORDSREQUEST']._loaded_options = None
-  _globals['_LISTAUDITRECORDSREQUEST']._serialized_options = b'\272H\222\002\032\200\001\n\ntime_range\022!end_time must be after start_time\032O!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\032\214\001\n\024request_id.principal\022Erequest_id needs principal: each principal has request ids of its own\032-this.request_id == \'\' || this.principal != \'\''
+  _globals['_LISTAUDITRECORDSREQUEST']._serialized_options = b'\272H\266\002\032\200\001\n\ntime_range\022!end_time must be after start_time\032O!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\032\260\001\n transaction_request_id.principal\022Qtransaction_request_id needs principal: each principal has request ids of its own\0329this.transaction_request_id == \'\' || this.principal != \'\''
   _globals['_LISTACTSREQUEST'].fields_by_name['subject']._loaded_options = None
   _globals['_LISTACTSREQUEST'].fields_by_name['subject']._serialized_options = b'\272H1r/2-^((payouts|webhookEndpoints)/[0-9a-f-]{36})?$'
   _globals['_LISTACTSREQUEST'].fields_by_name['principal']._loaded_options = None
@@ -93,39 +93,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDITSERVICE'].methods_by_name['CheckIntegrity']._loaded_options = None
   _globals['_AUDITSERVICE'].methods_by_name['CheckIntegrity']._serialized_options = b'\222\265\030\002\010\005\202\323\344\223\002\017\022\r/v1/integrity'
   _globals['_LISTAUDITRECORDSREQUEST']._serialized_start=357
-  _globals['_LISTAUDITRECORDSREQUEST']._serialized_end=1148
-  _globals['_LISTAUDITRECORDSRESPONSE']._serialized_start=1150
-  _globals['_LISTAUDITRECORDSRESPONSE']._serialized_end=1254
-  _globals['_LISTACTSREQUEST']._serialized_start=1257
-  _globals['_LISTACTSREQUEST']._serialized_end=1685
-  _globals['_LISTACTSRESPONSE']._serialized_start=1687
-  _globals['_LISTACTSRESPONSE']._serialized_end=1765
-  _globals['_GETCHECKPOINTREQUEST']._serialized_start=1767
-  _globals['_GETCHECKPOINTREQUEST']._serialized_end=1813
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=1815
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=1883
-  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=1886
-  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=2021
-  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_start=2023
-  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_end=2104
-  _globals['_INCLUSIONPROOF']._serialized_start=2106
-  _globals['_INCLUSIONPROOF']._serialized_end=2212
-  _globals['_READBLOCKSREQUEST']._serialized_start=2214
-  _globals['_READBLOCKSREQUEST']._serialized_end=2263
-  _globals['_READBLOCKSRESPONSE']._serialized_start=2266
-  _globals['_READBLOCKSRESPONSE']._serialized_end=2428
-  _globals['_SEALEDTRANSACTION']._serialized_start=2430
-  _globals['_SEALEDTRANSACTION']._serialized_end=2484
-  _globals['_LISTSEALKEYSREQUEST']._serialized_start=2486
-  _globals['_LISTSEALKEYSREQUEST']._serialized_end=2507
-  _globals['_LISTSEALKEYSRESPONSE']._serialized_start=2509
-  _globals['_LISTSEALKEYSRESPONSE']._serialized_end=2577
-  _globals['_CHECKINTEGRITYREQUEST']._serialized_start=2579
-  _globals['_CHECKINTEGRITYREQUEST']._serialized_end=2655
-  _globals['_CHECKINTEGRITYRESPONSE']._serialized_start=2658
-  _globals['_CHECKINTEGRITYRESPONSE']._serialized_end=3173
-  _globals['_CHECKINTEGRITYRESPONSE_LEDGERINTEGRITYSUMENTRY']._serialized_start=3116
-  _globals['_CHECKINTEGRITYRESPONSE_LEDGERINTEGRITYSUMENTRY']._serialized_end=3173
-  _globals['_AUDITSERVICE']._serialized_start=3176
-  _globals['_AUDITSERVICE']._serialized_end=4179
+  _globals['_LISTAUDITRECORDSREQUEST']._serialized_end=1196
+  _globals['_LISTAUDITRECORDSRESPONSE']._serialized_start=1198
+  _globals['_LISTAUDITRECORDSRESPONSE']._serialized_end=1302
+  _globals['_LISTACTSREQUEST']._serialized_start=1305
+  _globals['_LISTACTSREQUEST']._serialized_end=1733
+  _globals['_LISTACTSRESPONSE']._serialized_start=1735
+  _globals['_LISTACTSRESPONSE']._serialized_end=1813
+  _globals['_GETCHECKPOINTREQUEST']._serialized_start=1815
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=1861
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=1863
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=1931
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=1934
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=2069
+  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_start=2071
+  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_end=2152
+  _globals['_INCLUSIONPROOF']._serialized_start=2154
+  _globals['_INCLUSIONPROOF']._serialized_end=2260
+  _globals['_READBLOCKSREQUEST']._serialized_start=2262
+  _globals['_READBLOCKSREQUEST']._serialized_end=2311
+  _globals['_READBLOCKSRESPONSE']._serialized_start=2314
+  _globals['_READBLOCKSRESPONSE']._serialized_end=2476
+  _globals['_SEALEDTRANSACTION']._serialized_start=2478
+  _globals['_SEALEDTRANSACTION']._serialized_end=2532
+  _globals['_LISTSEALKEYSREQUEST']._serialized_start=2534
+  _globals['_LISTSEALKEYSREQUEST']._serialized_end=2555
+  _globals['_LISTSEALKEYSRESPONSE']._serialized_start=2557
+  _globals['_LISTSEALKEYSRESPONSE']._serialized_end=2625
+  _globals['_CHECKINTEGRITYREQUEST']._serialized_start=2627
+  _globals['_CHECKINTEGRITYREQUEST']._serialized_end=2703
+  _globals['_CHECKINTEGRITYRESPONSE']._serialized_start=2706
+  _globals['_CHECKINTEGRITYRESPONSE']._serialized_end=3221
+  _globals['_CHECKINTEGRITYRESPONSE_LEDGERINTEGRITYSUMENTRY']._serialized_start=3164
+  _globals['_CHECKINTEGRITYRESPONSE_LEDGERINTEGRITYSUMENTRY']._serialized_end=3221
+  _globals['_AUDITSERVICE']._serialized_start=3224
+  _globals['_AUDITSERVICE']._serialized_end=4227
 # @@protoc_insertion_point(module_scope)

@@ -31,7 +31,7 @@ class ListAuditRecordsRequest(_message.Message):
 
     WALLET_FIELD_NUMBER: _builtins.int
     PRINCIPAL_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    TRANSACTION_REQUEST_ID_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
@@ -43,8 +43,8 @@ class ListAuditRecordsRequest(_message.Message):
     """Only attempts that name this account, in whatever part: `wallets/{id}`. Empty: any."""
     principal: _builtins.str
     """Only attempts of this principal. Empty: of anybody."""
-    request_id: _builtins.str
-    """Only the attempt with this request id. Needs `principal`. Empty: any."""
+    transaction_request_id: _builtins.str
+    """Only the attempt that was asked for with this request id. Needs `principal`. Empty: any."""
     trace_id: _builtins.str
     """Only attempts of calls with this x-request-id. Empty: any."""
     state: _transaction_pb2.TransactionState.ValueType
@@ -70,7 +70,7 @@ class ListAuditRecordsRequest(_message.Message):
         *,
         wallet: _builtins.str = ...,
         principal: _builtins.str = ...,
-        request_id: _builtins.str = ...,
+        transaction_request_id: _builtins.str = ...,
         trace_id: _builtins.str = ...,
         state: _transaction_pb2.TransactionState.ValueType = ...,
         kind: _transaction_pb2.TransactionKind.ValueType = ...,
@@ -81,7 +81,7 @@ class ListAuditRecordsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "kind", b"kind", "page_size", b"page_size", "page_token", b"page_token", "principal", b"principal", "request_id", b"request_id", "start_time", b"start_time", "state", b"state", "trace_id", b"trace_id", "wallet", b"wallet"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "kind", b"kind", "page_size", b"page_size", "page_token", b"page_token", "principal", b"principal", "start_time", b"start_time", "state", b"state", "trace_id", b"trace_id", "transaction_request_id", b"transaction_request_id", "wallet", b"wallet"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -30,6 +30,9 @@ class PayoutServiceStub:
     `payout`, and is paid or, if its provider refuses it, given back.
 
     Callers that are not trusted see the payouts out of their own wallets.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
     """
 
     def __init__(self, channel):
@@ -60,6 +63,9 @@ class PayoutServiceServicer:
     `payout`, and is paid or, if its provider refuses it, given back.
 
     Callers that are not trusted see the payouts out of their own wallets.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
     """
 
     def GetPayout(self, request, context):
@@ -121,6 +127,9 @@ class PayoutService:
     `payout`, and is paid or, if its provider refuses it, given back.
 
     Callers that are not trusted see the payouts out of their own wallets.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
     """
 
     @staticmethod

@@ -31,6 +31,9 @@ class PayoutServiceStub:
     `payout`, and is paid or, if its provider refuses it, given back.
 
     Callers that are not trusted see the payouts out of their own wallets.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
     """
 
     @_typing.overload
@@ -60,6 +63,9 @@ class PayoutServiceAsyncStub(PayoutServiceStub):
     `payout`, and is paid or, if its provider refuses it, given back.
 
     Callers that are not trusted see the payouts out of their own wallets.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -85,6 +91,9 @@ class PayoutServiceServicer(metaclass=_abc_1.ABCMeta):
     `payout`, and is paid or, if its provider refuses it, given back.
 
     Callers that are not trusted see the payouts out of their own wallets.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
     """
 
     @_abc_1.abstractmethod

@@ -29,6 +29,9 @@ class WalletAuditServiceStub:
     """Who did what to which wallet. The attempts to move money are in specie.transaction.v1.AuditService.
 
     Every caller with the scope `audit.read` sees the acts on all wallets.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
     """
 
     def __init__(self, channel):
@@ -48,6 +51,9 @@ class WalletAuditServiceServicer:
     """Who did what to which wallet. The attempts to move money are in specie.transaction.v1.AuditService.
 
     Every caller with the scope `audit.read` sees the acts on all wallets.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
     """
 
     def ListWalletActs(self, request, context):
@@ -79,6 +85,9 @@ class WalletAuditService:
     """Who did what to which wallet. The attempts to move money are in specie.transaction.v1.AuditService.
 
     Every caller with the scope `audit.read` sees the acts on all wallets.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
     """
 
     @staticmethod

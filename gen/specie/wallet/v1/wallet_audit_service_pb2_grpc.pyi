@@ -30,6 +30,9 @@ class WalletAuditServiceStub:
     """Who did what to which wallet. The attempts to move money are in specie.transaction.v1.AuditService.
 
     Every caller with the scope `audit.read` sees the acts on all wallets.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
     """
 
     @_typing.overload
@@ -47,6 +50,9 @@ class WalletAuditServiceAsyncStub(WalletAuditServiceStub):
     """Who did what to which wallet. The attempts to move money are in specie.transaction.v1.AuditService.
 
     Every caller with the scope `audit.read` sees the acts on all wallets.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -60,6 +66,9 @@ class WalletAuditServiceServicer(metaclass=_abc_1.ABCMeta):
     """Who did what to which wallet. The attempts to move money are in specie.transaction.v1.AuditService.
 
     Every caller with the scope `audit.read` sees the acts on all wallets.
+
+    Besides the reasons named at each call, every call can fail with UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD,
+    MALFORMED_REQUEST, OVERLOADED, DEADLINE_EXCEEDED, UNAVAILABLE and INTERNAL (specie.type.v1.ErrorReason).
     """
 
     @_abc_1.abstractmethod
