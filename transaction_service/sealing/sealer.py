@@ -51,7 +51,7 @@ class Sealer:
                 before, began = began, monotonic()
                 pause = self._every_seconds
                 if done.transactions < TRANSACTIONS_MAX:
-                    await asyncio.sleep(_until_full(done.transactions, began - before, pause))
+                    await asyncio.sleep(until_full(done.transactions, began - before, pause))
                 continue
             pause = min(2 * pause, PAUSE_SECONDS_MAX)
             await asyncio.sleep(pause)
@@ -84,7 +84,7 @@ class Sealer:
         return Block(number, decided.until, text, hash_of(text), signature, self._signer.key_id, decided.time)
 
 
-def _until_full(transactions: int, seconds: float, pause: float) -> float:
+def until_full(transactions: int, seconds: float, pause: float) -> float:
     """How long to wait for the next block: until it is full, if as many come as have come in these seconds."""
     return min(pause, seconds * TRANSACTIONS_MAX / transactions) if transactions else pause
 
