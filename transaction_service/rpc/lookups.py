@@ -10,9 +10,10 @@ from transaction_service.ports import Accounts, HoldReader, LedgerReader
 from transaction_service.rpc.errors import to_refusal
 
 
-async def find_account(accounts: Accounts, wallet: str) -> Account:
-    """`wallets/{id}`. Raises Refusal WALLET_NOT_FOUND."""
-    for account in await accounts.get([wallet], bound_to()):
+async def find_account(accounts: Accounts, wallet: str, owner: str | None = None) -> Account:
+    """`wallets/{id}`, of this owner (None: whom the caller is bound to; empty: anybody's). Raises Refusal
+    WALLET_NOT_FOUND."""
+    for account in await accounts.get([wallet], bound_to() if owner is None else owner):
         return account
     raise Refusal("WALLET_NOT_FOUND", f"there is no {wallet}", {"wallet": wallet})
 
