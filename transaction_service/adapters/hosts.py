@@ -18,6 +18,6 @@ class SystemResolver:
         async with asyncio.timeout(RESOLVE_SECONDS):
             try:
                 found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            except (socket.gaierror, UnicodeError):
+            except socket.gaierror:
                 return ()
         return [str(address[0]) for *_, address in found]
