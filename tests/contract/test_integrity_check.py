@@ -1,0 +1,395 @@
+"""The check that always runs: each kind of damage is found and named, in what is new by the next look and in what is
+old by the next lap, and none where there is none."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from tests.kit.builders import (
+    account,
+    capture,
+    code,
+    compound,
+    deposit,
+    expiry,
+    fee,
+    placing,
+    release,
+    reversal,
+    transfer,
+    withdrawal,
+)
+from tests.kit.checked import Books, books
+from tests.kit.ledgers import Ledger, postgres_ledger, session
+from tests.kit.postgres import Database, Server
+from tests.kit.tampering import unguarded
+from transaction_service.adapters import integrity_check, integrity_statements
+from transaction_service.domain.account import cash
+from transaction_service.domain.identity import account_id
+from transaction_service.domain.movement import Manner, Work
+from transaction_service.domain.terms import Terms
+from transaction_service.integrity.findings import FINDINGS_MAX, Finding
+
+DEFERRED = Terms(deferred=True)
+PAID, WITH_FEE, POOR = transfer("alice", "bob", 30), transfer("alice", "bob", 40, terms=fee(4)), transfer("bob", "x", 9)
+SPLIT = compound(("alice", -6), ("bob", 1), ("bob", 2), ("carol", 3), ("erin", -5, "EUR"), ("euro", 5, "EUR"))
+OPEN, FINAL, FREED = placing("alice", "bob", 11), placing("alice", "carol", 12), placing("alice", "bob", 13)
+OVER = placing("bob", "alice", 14, ttl=timedelta(microseconds=1))
+CAPTURED, RELEASED = capture(OPEN, 4), release(FREED)
+WAITING, DUE = transfer("alice", "bob", 15, terms=DEFERRED), transfer("alice", "bob", 16, terms=DEFERRED)
+POSTS = [
+    (deposit("alice", 500), "POSTED"),
+    (deposit("bob", 20), "POSTED"),
+    (deposit("erin", 50, currency="EUR"), "POSTED"),
+    (PAID, "POSTED"),
+    (WITH_FEE, "POSTED"),
+    (SPLIT, "POSTED"),
+    (POOR, "DESTINATION_NOT_FOUND"),
+    (OPEN, "POSTED"),
+    (FINAL, "POSTED"),
+    (FREED, "POSTED"),
+    (OVER, "POSTED"),
+    (WAITING, "PENDING"),
+    (DUE, "PENDING"),
+    (reversal(PAID, 10), "POSTED"),
+    (reversal(WITH_FEE), "POSTED"),
+    (CAPTURED, "POSTED"),
+    (capture(FINAL, 5, final=True), "POSTED"),
+    (RELEASED, "POSTED"),
+    (expiry(OVER), "POSTED"),
+    (withdrawal("bob", 3), "POSTED"),
+]
+VALUES = {name: account_id(f"wallets/{name}") for name in ("alice", "bob", "carol", "erin", "empty")} | {
+    "paid": PAID.id,
+    "split": SPLIT.id,
+    "poor": POOR.id,
+    "open": OPEN.id,
+    "freed": FREED.id,
+    "captured": CAPTURED.id,
+    "nobody": str(uuid4()),
+    "never": str(uuid4()),
+}
+
+
+@pytest.fixture(scope="module")
+def posted(postgres_server: Server) -> Iterator[str]:
+    """The name of a database with a small ledger in which there is something of everything."""
+    with postgres_server.fresh_database() as database:
+        with postgres_ledger(database) as ledger:
+            ledger.open(*[account(name) for name in ("alice", "bob", "carol", "empty")])
+            ledger.open(*[account(name, currency="EUR") for name in ("erin", "euro")])
+            assert [code(ledger.post(movement)[0]) for movement, _ in POSTS] == [expected for _, expected in POSTS]
+            assert [code(answer) for answer in ledger.work(Work([DUE], Manner.DUE))] == ["POSTED"]
+        yield database.owner_dsn.rpartition("/")[2]
+
+
+@pytest.fixture
+def copied(postgres_server: Server, posted: str) -> Iterator[Database]:
+    """Of that one, for one test; nobody has ever checked it."""
+    with postgres_server.fresh_database(template=posted) as database:
+        yield database
+
+
+@pytest.fixture
+def checking(copied: Database) -> Iterator[Books]:
+    with books(copied) as opened:
+        yield opened
+
+
+@pytest.fixture
+def ledger(copied: Database) -> Iterator[Ledger]:
+    with postgres_ledger(copied) as opened:
+        yield opened
+
+
+def do(database: Database, statement: str) -> None:
+    with unguarded(database.owner_dsn) as cursor:
+        cursor.execute(statement, VALUES)
+        assert cursor.rowcount > 0
+
+
+def told(found: list[Finding]) -> set[tuple[str, str]]:
+    return {(finding.broken.check, finding.broken.subject) for finding in found}
+
+
+def entries_of(database: Database) -> int:
+    with session(database.owner_dsn) as cursor:
+        cursor.execute("SELECT count(*) FROM transactions.entry")
+        [(count,)] = cursor.fetchall()
+    return int(count)
+
+
+WHOLE, TINY = {"accounts": 2000, "entries": 20_000}, {"accounts": 3, "entries": 2}
+
+
+def cut_into(pages: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lap."""
+    monkeypatch.setattr(integrity_check, "_PAGE", pages | {"findings_max": FINDINGS_MAX})
+    monkeypatch.setattr(integrity_check, "FEED_PAGE", pages["entries"])
+
+
+@pytest.fixture(params=[WHOLE, TINY], ids=["whole", "cut"])
+def pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large they are, they tell the same."""
+    cut_into(request.param, monkeypatch)
+
+
+@pytest.mark.parametrize("accounts", [1, 3, 2000])
+@pytest.mark.parametrize("entries", [2, 3, 20_000])
+def test_a_sound_ledger_is_found_sound_with_all_of_its_entries(
+    copied: Database, checking: Books, monkeypatch: pytest.MonkeyPatch, accounts: int, entries: int
+) -> None:
+    cut_into({"accounts": accounts, "entries": entries}, monkeypatch)
+    assert checking.look_at_all_new(limit=entries) == []
+    found, lap = checking.lap()
+    checked = checking.checked()
+    assert (found, checked.findings) == ([], [])
+    assert entries_of(copied) == checked.entries == lap.entries
+
+
+def test_nothing_was_checked_before_the_first_look(checking: Books) -> None:
+    checked = checking.checked()
+    assert (checked.check_time, checked.lap_time, checked.entries, checked.findings) == (None, None, 0, [])
+
+
+# What is done to the ledger; what the next look says if it is new, and what a lap says.
+ALICE, BOB = "wallets/alice", "wallets/bob"
+OF_PAID = ("SUM_IS_ZERO", f"transactions/{PAID.id}")
+OF_SPLIT = ("SUM_IS_ZERO", f"transactions/{SPLIT.id}")
+DAMAGE = {
+    "the amount of an entry": (
+        "UPDATE entry SET amount = amount + 1 WHERE account_id = %(bob)s AND transaction_id = %(paid)s",
+        {OF_PAID, ("BALANCE_IS_SUM", BOB)},
+    ),
+    "the amounts of a transaction, as if it were another one": (
+        "UPDATE entry SET amount = amount + sign(amount) WHERE transaction_id = %(paid)s",
+        {("BALANCE_IS_SUM", ALICE), ("BALANCE_IS_SUM", BOB)},
+    ),
+    "the balance of an entry in the middle": (
+        "UPDATE entry SET balance = balance + 1 WHERE account_id = %(alice)s AND seq = 3",
+        {("BALANCE_IS_SUM", ALICE)},
+    ),
+    "the balance of the first entry": (
+        "UPDATE entry SET balance = balance + 1 WHERE account_id = %(erin)s AND seq = 1",
+        {("BALANCE_IS_SUM", "wallets/erin")},
+    ),
+    "an amount beyond all bounds": (
+        "UPDATE entry SET amount = -9223372036854775808 WHERE account_id = %(bob)s AND transaction_id = %(paid)s",
+        {OF_PAID, ("BALANCE_IS_SUM", BOB)},
+    ),
+    "an entry that is gone": (
+        "DELETE FROM entry WHERE account_id = %(bob)s AND transaction_id = %(paid)s",
+        {OF_PAID, ("NO_GAP", BOB)},
+    ),
+    "the first entry that is gone": (
+        "DELETE FROM entry WHERE account_id = %(bob)s AND seq = 1",
+        {("NO_GAP", BOB)},
+    ),
+    "the last entry that is gone": (
+        "DELETE FROM entry USING account WHERE id = account_id AND seq = version AND id = %(alice)s",
+        {("NO_GAP", ALICE)},
+    ),
+    "all entries of a transaction that are gone": (
+        "DELETE FROM entry WHERE transaction_id = %(split)s",
+        {OF_SPLIT, ("NO_GAP", ALICE), ("NO_GAP", BOB)},
+    ),
+    "an entry too many at the end": (
+        """INSERT INTO entry SELECT a.id, version + 1, t.id, 5, balance + 5, decide_time FROM account a, transaction t
+        WHERE a.id = %(carol)s AND t.id = %(paid)s""",
+        {OF_PAID, ("NO_GAP", "wallets/carol")},
+    ),
+    "entries of one side only": (
+        """UPDATE entry SET account_id = %(empty)s, seq = 1, balance = amount, amount = -amount
+        WHERE transaction_id = %(paid)s AND account_id = %(bob)s""",
+        {OF_PAID, ("NO_GAP", BOB), ("NO_GAP", "wallets/empty")},
+    ),
+    "entries in another currency": (
+        "UPDATE account SET currency = 'EUR' WHERE id = %(carol)s",
+        {OF_SPLIT},
+    ),
+    "entries of what was refused": (
+        "UPDATE transaction SET state = 2, failure_reason = 'X' WHERE id = %(paid)s",
+        {OF_PAID},
+    ),
+    "entries of what moves no money": (
+        "UPDATE transaction SET kind = 6 WHERE id = %(paid)s",
+        {OF_PAID},
+    ),
+    "entries of an account that is not there": (
+        "DELETE FROM account WHERE id = %(erin)s",
+        {OF_SPLIT},
+    ),
+    "the balance of an account": (
+        "UPDATE account SET balance = balance + 1 WHERE id = %(alice)s",
+        {("BALANCE_IS_SUM", ALICE)},
+    ),
+    "the version of an account, upwards": (
+        "UPDATE account SET version = version + 1 WHERE id = %(alice)s",
+        {("NO_GAP", ALICE)},
+    ),
+    "the version of an account, downwards": (
+        "UPDATE account SET version = version - 1 WHERE id = %(alice)s",
+        {("NO_GAP", ALICE)},
+    ),
+    "what is held of an account": (
+        "UPDATE account SET held = held + 1 WHERE id = %(alice)s",
+        {("HELD_IS_HOLDS", ALICE)},
+    ),
+    "what an open hold reserves": (
+        "UPDATE hold SET amount = amount + 1 WHERE id = %(open)s",
+        {("HELD_IS_HOLDS", ALICE)},
+    ),
+    "a hold that is open again": (
+        "UPDATE hold SET state = 1, released = 0 WHERE id = %(freed)s",
+        {("HELD_IS_HOLDS", ALICE)},
+    ),
+    "whose hold it is": (
+        "UPDATE hold SET source = 'wallets/carol' WHERE id = %(open)s",
+        {("HELD_IS_HOLDS", ALICE)},
+    ),
+    "a hold that is gone": (
+        "DELETE FROM hold WHERE id = %(open)s",
+        {("HELD_IS_HOLDS", ALICE)},
+    ),
+}
+
+
+@pytest.mark.parametrize(("statement", "expected"), DAMAGE.values(), ids=DAMAGE)
+def test_damage_of_what_is_new_is_found_by_the_next_look(
+    copied: Database, checking: Books, statement: str, expected: set[tuple[str, str]]
+) -> None:
+    do(copied, statement)
+    assert expected <= told(checking.look_at_all_new())
+
+
+@pytest.mark.usefixtures("pages")
+@pytest.mark.parametrize(("statement", "expected"), DAMAGE.values(), ids=DAMAGE)
+def test_damage_of_what_is_old_is_found_by_the_next_lap(
+    copied: Database, checking: Books, statement: str, expected: set[tuple[str, str]]
+) -> None:
+    assert checking.look_at_all_new() == []
+    do(copied, statement)
+    assert checking.look_at_all_new() == []
+    found, _ = checking.lap()
+    assert expected <= told(found)
+    assert told([*checking.checked().findings]) == told(found)
+
+
+ONLY_OLD = {
+    "what nobody has entries of": (
+        "UPDATE account SET balance = 1 WHERE id = %(empty)s",
+        {("BALANCE_IS_SUM", "wallets/empty"), ("SUM_IS_ZERO", "USD")},
+    ),
+    "what nobody has holds of": (
+        "UPDATE account SET held = 1, floor = -1 WHERE id = %(empty)s",
+        {("HELD_IS_HOLDS", "wallets/empty")},
+    ),
+    "an entry of an account and of a transaction that never were": (
+        "INSERT INTO entry VALUES (%(nobody)s, 1, %(never)s, 5, 5, now())",
+        {("NO_GAP", f"transactions/{VALUES['never']}")},
+    ),
+}
+
+
+@pytest.mark.usefixtures("pages")
+@pytest.mark.parametrize(("statement", "expected"), ONLY_OLD.values(), ids=ONLY_OLD)
+def test_a_lap_finds_what_no_transaction_leads_to(
+    copied: Database, checking: Books, statement: str, expected: set[tuple[str, str]]
+) -> None:
+    checking.look_at_all_new()
+    do(copied, statement)
+    assert told(checking.lap()[0]) == expected
+
+
+def test_what_is_found_is_told_with_what_it_is_and_what_it_should_be(copied: Database, checking: Books) -> None:
+    do(copied, "UPDATE entry SET amount = 31 WHERE account_id = %(bob)s AND transaction_id = %(paid)s")
+    do(copied, "UPDATE account SET held = 8 WHERE id = %(alice)s")
+    details = {finding.broken.check: finding.broken.detail for finding in checking.look_at_all_new()}
+    assert details == {
+        "SUM_IS_ZERO": "its entries in USD sum to 1 and not to 0",
+        "BALANCE_IS_SUM": "entry 2 found 19, entry 1 has left 20",
+        "HELD_IS_HOLDS": "8 is held, its open holds reserve 7",
+    }
+
+
+def test_a_finding_is_new_once_and_goes_when_a_whole_lap_no_longer_finds_it(copied: Database, checking: Books) -> None:
+    do(copied, "UPDATE account SET balance = balance + 1 WHERE id = %(alice)s")
+    [first] = checking.look_at_all_new()
+    assert first.broken[:2] == ("BALANCE_IS_SUM", ALICE)
+    found, _ = checking.lap()
+    assert told(found) == {("SUM_IS_ZERO", "USD")}
+    [kept, _] = checking.checked().findings
+    assert (kept.broken, kept.find_time) == (first.broken, first.find_time)
+    do(copied, "UPDATE account SET balance = balance - 1 WHERE id = %(alice)s")
+    assert len(checking.checked().findings) == 2
+    assert checking.lap()[0] == []
+    assert checking.checked().findings == []
+
+
+def test_what_is_found_beside_a_lap_outlives_it(copied: Database, checking: Books) -> None:
+    assert checking.go_on() is not None  # it has begun
+    do(copied, "UPDATE account SET balance = balance + 1 WHERE id = %(alice)s")
+    [new] = checking.look_at_all_new()
+    do(copied, "UPDATE account SET balance = balance - 1 WHERE id = %(alice)s")
+    checking.lap()
+    assert checking.checked().findings == [new]
+    checking.lap()
+    assert checking.checked().findings == []
+
+
+def test_a_lap_begins_no_sooner_than_it_should(checking: Books) -> None:
+    checking.look_at_all_new()
+    checking.lap()
+    page = checking.go_on(every_seconds=1000)
+    assert page is not None
+    assert 900 < page.rest_seconds <= 1000
+    assert checking.checked().lap_time is not None
+
+
+def test_who_comes_while_somebody_is_at_it_is_told_so(copied: Database, checking: Books) -> None:
+    with session(copied.transaction_dsn) as cursor:
+        cursor.execute(integrity_statements.TRY_LOCK)
+        assert cursor.fetchall() == [(True,)]
+        assert (checking.look(), checking.go_on()) == (None, None)
+    assert checking.look() is not None
+
+
+def test_what_is_not_looked_at_yet_is_told_by_how_long_it_has_been_there(checking: Books) -> None:
+    step = checking.look(limit=1)
+    assert step is not None
+    assert (step.more, step.lag_seconds > 0) == (True, True)
+    checking.look_at_all_new()
+    step = checking.look()
+    assert step is not None
+    assert (step.entries, step.more, step.lag_seconds) == (0, False, 0)
+
+
+def test_what_comes_behind_a_transaction_that_is_open_waits_for_it(
+    copied: Database, checking: Books, ledger: Ledger
+) -> None:
+    checking.look_at_all_new()
+    before = checking.checked().entries
+    with session(copied.owner_dsn) as cursor:
+        cursor.execute("SELECT pg_current_xact_id()")
+        assert [code(answer) for answer in ledger.post(transfer("alice", "bob", 1))] == ["POSTED"]
+        step = checking.look()
+        assert step is not None
+        assert (step.entries, step.lag_seconds > 0) == (0, True)
+        assert checking.lap()[0] == []
+    checking.look_at_all_new()
+    assert checking.checked().entries == before + 2
+
+
+def test_an_account_is_checked_whole_and_at_once(copied: Database, checking: Books) -> None:
+    assert [checking.of_account(f"wallets/{name}") for name in ("alice", "bob", "empty")] == [[], [], []]
+    assert checking.of_account(cash("USD")) == []
+    do(copied, "UPDATE entry SET balance = balance + 1 WHERE account_id = %(alice)s AND seq = 2")
+    do(copied, "UPDATE account SET held = 8 WHERE id = %(alice)s")
+    assert [broken[:2] for broken in checking.of_account(ALICE)] == [
+        ("BALANCE_IS_SUM", ALICE),
+        ("HELD_IS_HOLDS", ALICE),
+    ]
+    assert checking.of_account(BOB) == []
+    assert checking.checked().findings == []
