@@ -19,8 +19,9 @@ def ledger_database(postgres_server: Server) -> Iterator[Database]:
 @pytest.fixture(scope="session")
 def ledger_service(ledger_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     """Whatever was sent to it, at the end it stops in order, has had no error of its own and left sound
-    books."""
-    with transaction_service(ledger_database, tmp_path_factory.mktemp("ledger")) as service:
+    books. Nobody pays out what `bank` is to pay."""
+    folder = tmp_path_factory.mktemp("ledger")
+    with transaction_service(ledger_database, folder, PAYOUT_PROVIDERS="bank=127.0.0.1:9") as service:
         yield service
         assert service.stop() == 0
         audit(ledger_database.owner_dsn)

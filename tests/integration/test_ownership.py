@@ -21,6 +21,7 @@ from specie.transaction.v1 import (
     ListEntriesRequest,
     ListHoldsRequest,
     ListTransactionsRequest,
+    PayoutDestination,
     ReleaseHoldsRequest,
     ReportEntriesRequest,
     TransactionServiceServicer,
@@ -107,6 +108,9 @@ FROM_A_WALLET: Mapping[str, Callable[..., Awaitable[Any]]] = {
 ABOUT_A_WALLET: Mapping[str, Callable[[Client, str], Awaitable[Any]]] = {
     "Deposit": lambda ben, wallet: ben.deposit(wallet, 1),
     "Withdraw": lambda ben, wallet: ben.withdraw(wallet, 1),
+    "Withdraw with a payout": lambda ben, wallet: ben.withdraw(
+        wallet, 1, payout=PayoutDestination(provider="bank", account="DE89")
+    ),
     "ReleaseHolds": lambda ben, wallet: ben.transactions.ReleaseHolds(ReleaseHoldsRequest(source=wallet)),
     "GetBalance": lambda ben, wallet: ben.transactions.GetBalance(GetBalanceRequest(wallet=wallet)),
     "GetBalance at a time": lambda ben, wallet: ben.transactions.GetBalance(

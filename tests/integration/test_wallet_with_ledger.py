@@ -9,7 +9,13 @@ from uuid import uuid4
 
 import grpc.aio
 from pydantic import SecretStr
-from specie.transaction.v1 import DepositRequest, TransactionServiceStub, TransferRequest, WithdrawRequest
+from specie.transaction.v1 import (
+    DepositRequest,
+    PayoutDestination,
+    TransactionServiceStub,
+    TransferRequest,
+    WithdrawRequest,
+)
 from specie.type.v1 import Limits, Money
 from specie.wallet.v1 import (
     CloseWalletRequest,
@@ -25,6 +31,7 @@ from specie.wallet.v1 import (
 
 from service_kit.interceptors import ChainInterceptor, chain
 from service_kit.server import Application
+from tests.kit.ledgers import session
 from tests.kit.postgres import Database
 from tests.kit.tokens import IDENTITY, Authorised, verifier
 from tests.kit.wallets import asynchronous, failed, wallet_settings
@@ -78,7 +85,9 @@ async def serving(application: Application) -> AsyncIterator[int]:
 @asynccontextmanager
 async def both_services(database: Database) -> AsyncIterator[Services]:
     ledger = transaction_bootstrap.build(
-        TransactionSettings(database_dsn=SecretStr(database.transaction_dsn), **IDENTITY)
+        TransactionSettings(
+            database_dsn=SecretStr(database.transaction_dsn), payout_providers="bank=127.0.0.1:9", **IDENTITY
+        )
     )
     async with AsyncExitStack() as stack:
         transaction_port = await stack.enter_async_context(serving(ledger))
@@ -173,6 +182,26 @@ async def test_only_an_empty_wallet_closes_and_then_nothing_moves(database: Data
         closed = await services.wallets.CloseWallet(CloseWalletRequest(name=name))
         assert closed.wallet.state == WalletState.WALLET_STATE_CLOSED
         assert (await failed(services.deposit(name, 1))).reason == "DESTINATION_CLOSED"
+
+
+@asynchronous
+async def test_a_wallet_whose_payouts_may_come_back_does_not_close(database: Database) -> None:
+    async with both_services(database) as services:
+        name = await services.create()
+        await services.deposit(name, 5)
+        payout = PayoutDestination(provider="bank", account="DE89")
+        request = WithdrawRequest(wallet=name, amount=usd(5), request_id=str(uuid4()), payout=payout)
+        paid_out = (await services.money.Withdraw(request)).transaction.payout
+        error = await failed(services.wallets.CloseWallet(CloseWalletRequest(name=name)))
+        assert (error.code, error.reason) == ("FAILED_PRECONDITION", "PAYOUTS_UNDER_WAY")
+        assert error.metadata == {"wallet": name, "payouts": "1"}
+        assert (await services.get(name)).state == WalletState.WALLET_STATE_ACTIVE
+        with session(database.owner_dsn) as cursor:
+            paid = "UPDATE transactions.payout SET state = 2, next_time = NULL WHERE id = %s"
+            cursor.execute(paid, (paid_out.removeprefix("payouts/"),))
+            cursor.connection.commit()
+        closed = await services.wallets.CloseWallet(CloseWalletRequest(name=name))
+        assert closed.wallet.state == WalletState.WALLET_STATE_CLOSED
 
 
 @asynchronous
