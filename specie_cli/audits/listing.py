@@ -1,9 +1,9 @@
 """`specie audit records` and `specie audit acts`: who tried to move what, and who changed what."""
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
-from itertools import islice
+from itertools import chain, islice
 from typing import Annotated, Final, Protocol, TypeVar
 
 import typer
@@ -19,7 +19,7 @@ from specie.transaction.v1 import (
     TransactionKind,
     TransactionState,
 )
-from specie.type.v1 import Act
+from specie.type.v1 import Act, Money
 from specie.wallet.v1 import ListWalletActsRequest, WalletAuditServiceStub
 
 from specie_cli import show
@@ -51,6 +51,7 @@ Limit = Annotated[int, typer.Option(min=0, help="How many at most, the newest; 0
 Form = Annotated[Format, typer.Option("--format", help="For people, or for programs: JSON, a line each")]
 
 M = TypeVar("M", bound=Message)
+Row = tuple[str, ...]
 
 
 def records(
@@ -81,8 +82,8 @@ def records(
     with told(), connection(server) as channel:
         stub = AuditServiceStub(channel)
         found = _pages(stub.ListAuditRecords, request, lambda page: page.records)
-        columns = ("time (UTC)", "kind", "state", "from", "to", "amount", "principal", "balances", "transaction")
-        _show(found, limit, form, columns, _record_row)
+        columns = ("time (UTC)", "kind", "state", "amount", "account", "before", "after", "principal", "transaction")
+        _show(found, limit, form, columns, _record_rows)
 
 
 def acts(
@@ -110,7 +111,7 @@ def acts(
             found.append(_pages(AuditServiceStub(channel).ListActs, of_others, lambda page: page.acts))
         merged = heapq.merge(*found, key=lambda act: act.create_time.ToNanoseconds(), reverse=True)
         columns = ("time (UTC)", "on", "#", "act", "principal", "before", "after")
-        _show(merged, limit, form, columns, _act_row)
+        _show(merged, limit, form, columns, _act_rows)
 
 
 class _Paged(Protocol):
@@ -152,7 +153,7 @@ def _within(
 
 
 def _show(
-    found: Iterator[M], limit: int, form: Format, columns: tuple[str, ...], row: Callable[[M], tuple[str, ...]]
+    found: Iterator[M], limit: int, form: Format, columns: tuple[str, ...], rows: Callable[[M], Iterable[Row]]
 ) -> None:
     shown = islice(found, limit) if limit else found
     if form is Format.JSONL:
@@ -160,25 +161,38 @@ def _show(
             for message in shown:
                 output.write(MessageToJson(message, always_print_fields_with_no_presence=True, indent=None) + "\n")
     else:
-        show.as_table(columns, map(row, shown), right={"#"})
+        show.as_table(columns, chain.from_iterable(map(rows, shown)), right={"#", "amount"})
     if next(found, None) is not None:
         messages().print(f"There are more than these {limit}; --limit says how many to list, and 0 is all.")
 
 
-def _record_row(record: AuditRecord) -> tuple[str, ...]:
+def _record_rows(record: AuditRecord) -> Iterator[Row]:
+    """One for each account: what it is about stands in the first."""
     attempt = record.transaction
-    changes = (f"{c.account} {show.money(c.before)} to {show.money(c.after)}" for c in record.changes)
-    return (
+    first = (
         show.day_and_time(attempt.decide_time if attempt.HasField("decide_time") else attempt.create_time),
         show.short(TransactionKind.Name(attempt.kind), KIND),
         _outcome(attempt),
-        attempt.source,
-        attempt.destination,
-        show.money(attempt.amount) if attempt.HasField("amount") else "",
-        attempt.principal,
-        "; ".join(changes),
-        attempt.name.removeprefix("transactions/"),
+        _brief(attempt.amount) if attempt.HasField("amount") else "",
     )
+    last = (attempt.principal, attempt.name.removeprefix("transactions/"))
+    for number, account in enumerate(_accounts(record)):
+        yield (*first, *account, *last) if number == 0 else ("", "", "", "", *account, "", "")
+
+
+def _accounts(record: AuditRecord) -> Sequence[Row]:
+    """Name, balance before and after. Where no balance changed: who was to pay and to be paid."""
+    if record.changes:
+        return [(change.account, _brief(change.before), _brief(change.after)) for change in record.changes]
+    attempt = record.transaction
+    names = [attempt.source, attempt.destination] if attempt.source else [p.account for p in attempt.postings]
+    return [(name, "", "") for name in names or [""]]
+
+
+def _brief(money: Money) -> str:
+    """`25.00 USD`: these rows are wide."""
+    told = show.major(money.minor_units, money.currency_code, grouping=",")
+    return show.money(money) if told is None else f"{told} {money.currency_code}"
 
 
 def _outcome(attempt: Transaction) -> str:
@@ -188,8 +202,8 @@ def _outcome(attempt: Transaction) -> str:
     return f"{state}: {reasons[0]}" if reasons else state
 
 
-def _act_row(act: Act) -> tuple[str, ...]:
+def _act_rows(act: Act) -> Iterator[Row]:
     before, after = (
         ", ".join(f"{field}: {value}" for field, value in sorted(fields.items())) for fields in (act.before, act.after)
     )
-    return (show.day_and_time(act.create_time), act.subject, str(act.number), act.act, act.principal, before, after)
+    yield (show.day_and_time(act.create_time), act.subject, str(act.number), act.act, act.principal, before, after)
