@@ -8,7 +8,7 @@ only in the states that it may come from. See docs/adr/0032.
 import asyncio
 from collections.abc import Mapping
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -130,7 +130,7 @@ class PayoutWorker:
         match payment.state:
             case PaymentState.PAID:
                 if await self._store.paid(payout, reference):
-                    _tell("payout_paid", payout)
+                    log.info("payout_paid", **_facts(payout))
                 else:
                     await self._compare(payout, payment.state)
             case PaymentState.REFUSED:
@@ -139,7 +139,7 @@ class PayoutWorker:
                 if refused is None:
                     await self._compare(payout, payment.state)
                 else:
-                    _tell("payout_refused", payout)
+                    log.info("payout_refused", **_facts(payout))
                     await self._give_back(refused)
             case PaymentState.PENDING:
                 await self._store.taken(payout, reference, pause_seconds(self._patience, payout.attempts))
@@ -171,18 +171,11 @@ class PayoutWorker:
         text = _for_people(str(error), ERROR_LENGTH_MAX)
         if payout.failures >= self._patience.attempts_max:
             if await self._store.dead(payout, text):
-                _tell_dead(payout, error.code)
+                log.error("payout_dead", **_facts(payout), error=error.code)
             return
         pause = pause_seconds(self._patience, payout.failures)
         if await self._store.postponed(payout, text, pause):
-            log.warning(
-                "payout_postponed",
-                payout=payout.name,
-                provider=payout.provider,
-                attempts=payout.attempts,
-                error=error.code,
-                seconds=round(pause, 3),
-            )
+            log.warning("payout_postponed", **_facts(payout), error=error.code, seconds=round(pause, 3))
 
     async def _compare(self, payout: Payout, told: PaymentState) -> None:
         """Another worker has put an answer down before. A provider that gives both has broken its word: a person must
@@ -190,9 +183,7 @@ class PayoutWorker:
         state = await self._store.state(payout.id)
         is_paid, was_paid = told is PaymentState.PAID, state is PayoutState.PAID
         if state is not PayoutState.PENDING and is_paid is not was_paid and (is_paid or was_paid):
-            log.error(
-                "payout_contradicted", payout=payout.name, provider=payout.provider, state=state.name, told=told.name
-            )
+            log.error("payout_contradicted", **_facts(payout), state=state.name, told=told.name)
 
     async def _give_back(self, payout: Payout) -> None:
         """Posts the reversal. Whoever posts it, and how often, it is one until the ledger has refused it."""
@@ -206,26 +197,19 @@ class PayoutWorker:
             # However long it takes: to give up would leave the money nowhere.
             pause = pause_seconds(self._patience, payout.failures)
             if await self._store.postponed(payout, payout.last_error, pause):
-                log.warning(
-                    "payout_postponed",
-                    payout=payout.name,
-                    provider=payout.provider,
-                    attempts=payout.failures,
-                    error=str(busy),
-                    seconds=round(pause, 3),
-                )
+                log.warning("payout_postponed", **_facts(payout), error=str(busy), seconds=round(pause, 3))
             return
         if not isinstance(answer, Outcome):
             raise InvariantViolation(f"{payout.name}: its reversal is no request: {answer.failure}")
         failure = answer.transaction.failure
         if failure is None:
             if await self._store.reversed(payout, reversal.id):
-                _tell("payout_reversed", payout)
+                log.info("payout_reversed", **_facts(payout))
             return
         about = ", ".join(f"{key} {value}" for key, value in failure.metadata.items())
         why = f"{payout.last_error.partition(NOT_GIVEN_BACK)[0]}{NOT_GIVEN_BACK}{failure.reason} ({about})"
         if await self._store.irreversible(payout, _for_people(why, 2 * ERROR_LENGTH_MAX)):
-            _tell_dead(payout, failure.reason)
+            log.error("payout_dead", **_facts(payout), error=failure.reason)
 
     async def _count(self) -> None:
         if monotonic() < self._count_at:
@@ -237,13 +221,9 @@ class PayoutWorker:
         metrics.OVERDUE_SECONDS.set(backlog.overdue_seconds)
 
 
-def _tell(event: str, payout: Payout) -> None:
-    """Where it goes is nobody's business who reads logs."""
-    log.info(event, payout=payout.name, provider=payout.provider, attempts=payout.attempts)
-
-
-def _tell_dead(payout: Payout, error: str) -> None:
-    log.error("payout_dead", payout=payout.name, provider=payout.provider, attempts=payout.attempts, error=error)
+def _facts(payout: Payout) -> dict[str, Any]:
+    """For the log: where the money goes is nobody's business who reads that."""
+    return {"payout": payout.name, "provider": payout.provider, "attempts": payout.attempts}
 
 
 def _for_people(text: str, length_max: int) -> str:
