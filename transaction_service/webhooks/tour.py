@@ -30,7 +30,9 @@ CONCURRENT_MAX: Final = 32
 """Requests to one endpoint at once."""
 WAITING_MAX: Final = 1000
 """So many are taken ahead of what was delivered."""
+TAKEN_AT_ONCE_MIN: Final = 100
 TAKEN_AT_ONCE_MAX: Final = 500
+"""Where many wait, none is taken before there is room for some: a statement for each would cost more than sending it."""
 CONTENTS_AHEAD: Final = 100
 """Contents are read for so many at once."""
 CONTENTS_MAX: Final = 200
@@ -165,7 +167,7 @@ class Tour:
     async def _take(self) -> None:
         """Goes on along the feed by one piece, if there is room for what is found."""
         room = WAITING_MAX - len(self._schedule) - len(self._results)
-        if self.over or room <= 0:
+        if self.over or room < TAKEN_AT_ONCE_MIN:
             return
         if self._position < self._newest:
             found = await self._post.find(self.held, self._position, min(room, TAKEN_AT_ONCE_MAX))
