@@ -356,6 +356,23 @@ def test_only_operators_have_to_do_with_webhooks(scope: str, service: ServicePro
     refused()
 
 
+@asynchronous
+async def test_there_are_no_more_endpoints_than_may_be(service: ServiceProcess, hooks: Hooks) -> None:
+    filled = []
+    while (made := await hooks.endpoints.create(Wish(ADDRESS), "sealed", PLACE, ANN)) is not None:
+        filled.append(made)
+    try:
+        async with operating(service.targets[0]) as operator:
+            told = await failed(operator.create())
+            assert (told.code, told.reason) == ("FAILED_PRECONDITION", "TOO_MANY_WEBHOOK_ENDPOINTS")
+            assert told.metadata == {"max_endpoints": "100"}
+            listed = await operator.calls.ListWebhookEndpoints(ListWebhookEndpointsRequest())
+            assert len(listed.endpoints) == 100
+    finally:
+        for made in filled:
+            await hooks.endpoints.delete(made.id, ANN)
+
+
 def test_a_secret_is_shown_once_and_stands_nowhere(
     service: ServiceProcess, database: Database, hooks: Hooks, keys: Path
 ) -> None:

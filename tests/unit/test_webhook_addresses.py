@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.kit.tables import rows
-from transaction_service.webhooks.addresses import is_allowed, problem_of
+from transaction_service.webhooks.addresses import is_allowed, is_private, problem_of
 from transaction_service.webhooks.destination import Destinations
 
 URLS = """
@@ -189,6 +189,14 @@ def test_a_host_is_no_longer_than_names_are() -> None:
 def test_each_address_may_be_connected_to_or_not(address: str, by_default: str, if_allowed: str) -> None:
     answers = [is_allowed(address, private) for private in (False, True)]
     assert ["yes" if answer else "no" for answer in answers] == [by_default, if_allowed]
+
+
+@pytest.mark.parametrize(
+    ("address", "private"),
+    [("10.0.0.1", True), ("::ffff:10.0.0.1", True), ("::1", True), ("1.1.1.1", False), ("localhost", False)],
+)
+def test_a_private_address_is_one_by_its_numbers(address: str, private: bool) -> None:
+    assert is_private(address) is private
 
 
 class Known:
