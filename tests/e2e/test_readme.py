@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,11 +19,11 @@ def fresh_stack() -> Iterator[Stack]:
         yield stack
 
 
-def test_every_command_works_and_every_answer_is_as_shown(fresh_stack: Stack) -> None:
+def test_every_command_works_and_every_answer_is_as_shown(fresh_stack: Stack, tmp_path: Path) -> None:
     output, compared = "", 0
     for block in blocks():
         if block.language in ("bash", "python"):
-            output = run(block, fresh_stack)
+            output = run(block, fresh_stack, tmp_path)
         elif block.language == "json":
             assert_contains(json.loads(output.splitlines()[-1]), json.loads(block.text))
             compared += 1

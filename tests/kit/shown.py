@@ -14,7 +14,9 @@ def run(block: Block, stack: Stack, folder: Path = ROOT) -> str:
     """As a person would in this folder, only with this stack's port and directory."""
     specie = f"{sys.executable} -m specie_cli.main"
     text = block.text.replace("localhost:8080", stack.grpc).replace(".venv/bin/python", sys.executable)
-    text = text.replace(".venv/bin/specie token", f"{specie} token --data-dir {stack.data_dir}")
+    for name in ("token", "audit verify"):
+        text = text.replace(f".venv/bin/specie {name}", f"{specie} {name} --data-dir {stack.data_dir}")
+    text = text.replace(".specie/", f"{stack.data_dir}/")
     text = text.replace(".venv/bin/specie", specie)
     command = ["bash", "-euo", "pipefail", "-c", text] if block.language == "bash" else [sys.executable, "-c", text]
     environment = os.environ | {"SPECIE_SERVER": stack.grpc, "SPECIE_TOKEN": stack.mint("operator", "admin")}
