@@ -12,6 +12,7 @@ import pytest
 
 from service_kit.status import Refusal
 from tests.kit.accounts import FakeAccounts, Order, unavailable
+from tests.kit.wallet_acts import assert_acts_give
 from tests.kit.wallets import Worker, asynchronous, creation
 from wallet_service.adapters.memory_store import MemoryWalletStore
 from wallet_service.domain.failure import Declined
@@ -162,3 +163,4 @@ async def test_in_the_end_wallet_and_account_say_the_same(first: int) -> None:
         assert wallet.settled, f"seed {seed}: {wallet}"
         expected = (EXPECTED[wallet.state], wallet.particulars.limits)
         assert chaos.accounts.settings(ALICE) == expected, f"seed {seed}: {wallet}"
+        assert_acts_give(wallet, chaos.store.acts)

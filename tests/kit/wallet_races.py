@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from service_kit.act_table import SqlActs
 from service_kit.database import Database as Connections
 from service_kit.status import Refusal
 from tests.kit.accounts import FakeAccounts, Order, unavailable
 from tests.kit.postgres import Database
 from tests.kit.tampering import unguarded
 from tests.kit.tokens import WALLET_IDENTITY
+from tests.kit.wallet_acts import assert_acts_give, read_acts
 from tests.kit.wallets import Worker, creation
 from wallet_service.adapters.sql_store import SqlWalletStore
+from wallet_service.adapters.tables import act
 from wallet_service.app.reading import WalletWithBalance
 from wallet_service.domain.failure import Declined, Failure
 from wallet_service.domain.update import Field
@@ -72,6 +75,9 @@ async def scene(database: Database) -> AsyncIterator[Scene]:
     accounts = FakeAccounts()
     try:
         yield Scene(store, accounts, Worker(store, accounts), Worker(store, accounts))
+        wallet = await store.get(ALICE)
+        if wallet is not None:
+            assert_acts_give(wallet, await read_acts(SqlActs(connections, act), subject=ALICE))
     finally:
         connections.close()
 
