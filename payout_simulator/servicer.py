@@ -77,8 +77,7 @@ class PayoutProvider(PayoutProviderServicer):
             code, text = grpc.StatusCode.NOT_FOUND, "no payment with this key has come"
         except Lost:
             code, text = grpc.StatusCode.UNAVAILABLE, "a fault that is switched on"
-        await context.abort(code, text)
-        raise AssertionError(code)  # abort has raised
+        return await context.abort(code, text)
 
 
 def _order(request: PayRequest) -> Order:
