@@ -43,14 +43,13 @@ WHERE id = ANY (ARRAY(SELECT id FROM due)) RETURNING {NAMES}
 
 # Indexes: payout_next_time_idx, payout_dead_idx.
 BACKLOG: Final = """
-SELECT
-    (SELECT count(*) FROM (
-        SELECT FROM transactions.payout WHERE state IN (1, 3) AND state = 1 LIMIT :count_max) AS pending),
-    (SELECT count(*) FROM (
-        SELECT FROM transactions.payout WHERE state IN (1, 3) AND state = 3 LIMIT :count_max) AS refused),
+WITH under_way AS MATERIALIZED (
+    SELECT state, next_time FROM transactions.payout WHERE state IN (1, 3) ORDER BY next_time, id LIMIT :count_max
+)
+SELECT count(*) FILTER (WHERE state = 1), count(*) FILTER (WHERE state = 3),
     (SELECT count(*) FROM (SELECT FROM transactions.payout WHERE state = 5 LIMIT :count_max) AS dead),
-    (SELECT extract(epoch FROM now() - min(next_time))::float8 FROM transactions.payout
-        WHERE state IN (1, 3) AND next_time <= now())
+    extract(epoch FROM now() - min(next_time) FILTER (WHERE next_time <= now()))::float8
+FROM under_way
 """
 
 

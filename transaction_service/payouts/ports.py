@@ -92,7 +92,7 @@ class PayoutStore(Protocol):
         """What it is now."""
 
     async def backlog(self, count_max: int) -> Backlog:
-        """How many there are in each state, counted up to so many each."""
+        """How many there are in each state, counted up to so many DEAD ones and as many others, those due first."""
 
 
 class Ledger(Protocol):
