@@ -15,6 +15,7 @@ from tests.kit.plans import Plan, caught, explain
 from tests.kit.postgres import Database
 from tests.kit.tokens import IDENTITY
 from transaction_service.adapters.accounts import SqlAccounts
+from transaction_service.adapters.audit_records import SqlAuditRecords
 from transaction_service.adapters.feed import SqlFeed
 from transaction_service.adapters.holds import SqlHoldReader
 from transaction_service.adapters.reader import SqlLedgerReader
@@ -34,6 +35,8 @@ ROWS_MAX = 1500
 """In one statement. None is asked for more than 1000, and some are looked at to find where to begin."""
 BLOCKS_PER_ROW = 6
 """Down an index to a row of a table, and some for chance. Whole, the table of transactions has some 30,000 blocks."""
+ROWS_PER_CHANGE = 60
+"""Down to an entry by halving: some twenty steps for a million entries, twice."""
 BLOCKS_PER_CHANGED_ROW = 60
 """A new version of a row may have to go into every index."""
 FORBIDDEN = {"Seq Scan", "Parallel Seq Scan", "Hash Join", "Merge Join", "Materialize", "Bitmap And"}
@@ -185,6 +188,10 @@ def _filters() -> Iterator[TransactionFilter]:
         yield TransactionFilter(account, state, kind)
     for account, state in product(accounts[1:], states):
         yield TransactionFilter(account, state, shown_to=large.OWNER)
+    for account, id_ in product(accounts[:2], [NO_ID, large.transaction_id(8)]):
+        yield TransactionFilter(account, id=id_, principal="local")
+    for account, principal, trace_id in product(accounts[:2], ["local", "nobody"], ["", "nothing"]):
+        yield TransactionFilter(account, principal=principal, trace_id=trace_id)
     marks = product(["", large.REFERENCE, large.RARE_REFERENCE], [None, large.LABEL, ("team", "nobody")])
     for account, (reference, label), times in product(accounts[:2], marks, [(None, None), FAR]):
         yield TransactionFilter(
@@ -199,13 +206,18 @@ def loaded(database: Database) -> Database:
 
 
 @pytest.fixture(scope="module")
-def adapters(loaded: Database) -> Iterator[Adapters]:
+def connections(loaded: Database) -> Iterator[Connections]:
     settings = TransactionSettings(database_dsn=SecretStr(loaded.transaction_dsn), **IDENTITY)
-    connections = Connections(settings, "test")
+    opened = Connections(settings, "test")
     try:
-        yield Adapters(connections)
+        yield opened
     finally:
-        connections.close()
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def adapters(connections: Connections) -> Adapters:
+    return Adapters(connections)
 
 
 NAMES = [*Adapters(None).calls()]  # type: ignore[arg-type] # none of them is called
@@ -235,6 +247,22 @@ def _is_a_walk(plan: Plan) -> bool:
         and plan.sorted_rows <= ROWS_MAX
         and plan.blocks <= BLOCKS_PER_ROW * max(plan.rows, PAGE) + BLOCKS_PER_CHANGED_ROW * plan.changed_rows
     )
+
+
+@pytest.mark.parametrize(("account", "page_size"), [*product(["", large.HOT, "wallets/ordinary-3"], [PAGE, 1000])])
+def test_what_a_page_has_changed_is_found_down_the_primary_key(
+    loaded: Database, connections: Connections, account: str, page_size: int
+) -> None:
+    """Two halvings for each account and time."""
+    wanted = TransactionFilter(account=account, end=FAR[0])
+    with caught() as statements:
+        found, _ = asyncio.run(SqlAuditRecords(connections).page(wanted, None, page_size))
+    changes = sum(len(record.changes) for record in found)
+    assert changes >= len(found)
+    [statement] = [statement for statement in statements if "RECURSIVE search" in statement]
+    plan = explain(loaded.transaction_dsn, statement)
+    assert not plan.nodes & FORBIDDEN - {"Materialize"}, plan  # of two rows
+    assert plan.rows <= ROWS_PER_CHANGE * changes, plan
 
 
 @pytest.mark.parametrize(

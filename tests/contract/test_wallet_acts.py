@@ -239,7 +239,7 @@ async def test_all_that_match_are_listed_once_the_newest_first(
 
 @pytest.mark.parametrize("wanted", FILTERS)
 @asynchronous
-async def test_a_page_looks_at_a_bounded_number_of_acts(many: Database, wanted: dict[str, str]) -> None:
+async def test_a_page_looks_at_a_bounded_number_of_acts(many: Database, wanted: dict[str, Any]) -> None:
     connections = connections_to(many)
     acts = SqlActs(connections, table)
     with caught() as statements:
