@@ -21,7 +21,7 @@ from tests.kit.calls import Client, connected, outcome
 from tests.kit.postgres import Database, Server
 from tests.kit.service import ServiceProcess, back_office, transaction_service, wait_until_async
 from tests.kit.tampering import unguarded
-from tests.kit.tokens import USUAL, Authorised
+from tests.kit.tokens import Authorised, bearer, token
 from tests.kit.wallets import asynchronous
 from transaction_service.domain.identity import account_id
 
@@ -30,6 +30,8 @@ UNSPECIFIED, SOUND, BROKEN = (
     IntegrityState.INTEGRITY_STATE_SOUND,
     IntegrityState.INTEGRITY_STATE_BROKEN,
 )
+AUDITOR = bearer(token("auditor", "audit.read"))
+"""Who owns none of the wallets."""
 OFTEN = {"INTEGRITY_SECONDS": 0.05, "INTEGRITY_LAP_SECONDS": 0.05}
 
 
@@ -46,7 +48,7 @@ def service(fresh: Database, tmp_path: Path) -> Iterator[ServiceProcess]:
 
 
 async def check(client: Client, wallet: str = "") -> Any:  # noqa: ANN401 - the answer, or how it failed
-    stub: Any = Authorised(AuditServiceStub(client.channel), USUAL)
+    stub: Any = Authorised(AuditServiceStub(client.channel), AUDITOR)
     return await outcome(stub.CheckIntegrity(CheckIntegrityRequest(wallet=wallet), timeout=30))
 
 

@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from specie.transaction.v1 import GetHealthRequest, GetHealthResponse
+from specie.transaction.v1 import GetHealthRequest, GetHealthResponse, IntegrityState
 
 from service_kit.call import Call, deadline_of_call, enter_call
 from service_kit.status import Refusal
@@ -24,8 +24,11 @@ LONG = 1000.0
 class Ledger:
     """Tells its sums when it may."""
 
-    def __init__(self, *sums: dict[str, int] | Exception) -> None:
+    def __init__(
+        self, *sums: dict[str, int] | Exception, check_time: datetime | None = None, findings: int = 0
+    ) -> None:
         self._sums = list(sums)
+        self._checked = (check_time, findings)
         self.may = asyncio.Event()
         self.may.set()
         self.reads = 0
@@ -38,7 +41,7 @@ class Ledger:
         found = self._sums.pop(0)
         if isinstance(found, Exception):
             raise found
-        return Sums(found, TIME)
+        return Sums(found, TIME, *self._checked)
 
 
 def servicer(ledger: Ledger, fresh_seconds: float = LONG, waiting: int = 0) -> HealthServicer:
@@ -66,6 +69,29 @@ async def test_it_tells_the_sums_and_the_process() -> None:
 async def test_a_sum_beyond_the_range_is_told_as_far_as_it_goes() -> None:
     answer = await ask(servicer(Ledger({"EUR": 2**70, "USD": -(2**70)})))
     assert dict(answer.ledger_integrity_sum) == {"EUR": INT64_MAX, "USD": -INT64_MAX}
+
+
+@pytest.mark.parametrize(
+    ("total", "check_time", "findings", "state"),
+    [
+        (0, None, 0, IntegrityState.INTEGRITY_STATE_UNSPECIFIED),
+        (0, TIME, 0, IntegrityState.INTEGRITY_STATE_SOUND),
+        (0, TIME, 1, IntegrityState.INTEGRITY_STATE_BROKEN),
+        (1, TIME, 0, IntegrityState.INTEGRITY_STATE_BROKEN),
+        (-1, None, 0, IntegrityState.INTEGRITY_STATE_BROKEN),
+    ],
+)
+@asynchronous
+async def test_it_tells_what_the_check_has_found_with_the_same_reading(
+    total: int, check_time: datetime | None, findings: int, state: IntegrityState.ValueType
+) -> None:
+    ledger = Ledger({"EUR": 0, "USD": total}, check_time=check_time, findings=findings)
+    health = servicer(ledger)
+    answers = [await ask(health) for _ in range(3)]
+    assert [answer.integrity for answer in answers] == [state] * 3
+    assert [answer.HasField("check_time") for answer in answers] == [check_time is not None] * 3
+    assert check_time is None or answers[0].check_time.ToDatetime(UTC) == check_time
+    assert ledger.reads == 1
 
 
 @asynchronous
