@@ -7,7 +7,6 @@ connection: names can be given new addresses in between.
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
-from urllib.parse import urlsplit
 
 Address = IPv4Address | IPv6Address
 
@@ -49,6 +48,11 @@ GLOBAL_IPV6: Final = ip_network("2000::/3")
 NAMES_OF_PRIVATE: Final = frozenset({"localhost", "local", "internal", "arpa"})
 """Last labels of names that only private networks know (RFC 6761, RFC 6762, RFC 8375, ICANN's `internal`)."""
 
+_URL: Final = re.compile(
+    r"https?://(?:\[(?P<literal>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(?::(?P<port>[1-9][0-9]{0,4}))?(?:[/?].*)?",
+    re.ASCII | re.IGNORECASE,
+)
+"""Stricter than libraries, which take some of what is none by RFC 3986 and do not agree on what."""
 _CHARACTERS: Final = re.compile(r"[!-~]*")
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -79,29 +83,30 @@ def problem_of(url: str, private: bool) -> str | None:
         return "must be of visible ASCII characters; write a host of other letters as xn--..., a path with %"
     if "\\" in url:
         return "must have no backslash"
-    scheme = url.partition("://")[0].lower()
-    if scheme not in {"https", "http"}:
+    scheme, _, rest = url.partition("://")
+    if scheme.lower() not in {"https", "http"}:
         return "must begin with https://"
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        return f"must have a host, and a port from 1 to {PORT_MAX}, if any"
-    if "@" in parts.netloc:
-        return "must have no user and no password"
     if "#" in url:
         return "must have no fragment"
-    if not host:
-        return "must have a host"
-    if port == 0 or parts.netloc.endswith(":"):
-        return f"must have a port from 1 to {PORT_MAX}, if any"
-    return _problem_of_host(host, private, plain=scheme == "http", bracketed=parts.netloc.startswith("["))
+    if "@" in re.split("[/?]", rest, maxsplit=1)[0]:
+        return "must have no user and no password"
+    parts = _URL.fullmatch(url)
+    if parts is None or int(parts["port"] or 1) > PORT_MAX:
+        return f"must have a host of letters, digits, hyphens and dots, and a port from 1 to {PORT_MAX}, if any"
+    return _problem_of_host(host_of(url), private, plain=scheme.lower() == "http", literal=parts["literal"] is not None)
 
 
-def _problem_of_host(host: str, private: bool, *, plain: bool, bracketed: bool) -> str | None:
+def host_of(url: str) -> str:
+    """Of one that `problem_of` has nothing against, in lower case and without brackets."""
+    parts = _URL.fullmatch(url)
+    return (parts["literal"] or parts["name"]).lower() if parts is not None else ""
+
+
+def _problem_of_host(host: str, private: bool, *, plain: bool, literal: bool) -> str | None:
+    """`literal`: it stands in brackets."""
     labels = host.split(".")
-    if bracketed or _NUMBER.fullmatch(labels[-1] or labels[-2:][0]):
-        address = _canonical(host, bracketed=bracketed)
+    if literal or _NUMBER.fullmatch(labels[-1]):
+        address = _canonical(host, literal=literal)
         if address is None:
             return "must have a name as its host, or an address as usually written: 192.0.2.1, [2001:db8::1]"
         if not _may(address, private=private):
@@ -118,10 +123,10 @@ def _problem_of_host(host: str, private: bool, *, plain: bool, bracketed: bool) 
     return None
 
 
-def _canonical(host: str, *, bracketed: bool) -> Address | None:
-    """None: it is none, or written in a way that some read as another: in octal, as one number, with a zone."""
+def _canonical(host: str, *, literal: bool) -> Address | None:
+    """None: it is none, or written in a way that some read as another: in octal, or as one number."""
     try:
-        return IPv6Address(host) if bracketed and "%" not in host else IPv4Address(host)
+        return IPv6Address(host) if literal else IPv4Address(host)
     except ValueError:
         return None
 

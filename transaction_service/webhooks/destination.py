@@ -1,9 +1,8 @@
 """Whether a webhook may go to a URL: by its text, and by the addresses that its host has now."""
 
 from typing import Final
-from urllib.parse import urlsplit
 
-from transaction_service.webhooks.addresses import is_allowed, is_private, problem_of
+from transaction_service.webhooks.addresses import host_of, is_allowed, is_private, problem_of
 from transaction_service.webhooks.ports import Resolver
 
 NOT_FOUND: Final = "must have a host that can be found: there is no address for {host}"
@@ -25,8 +24,7 @@ class Destinations:
         problem = problem_of(url, self._private)
         if problem is not None:
             return problem
-        parts = urlsplit(url)
-        host = parts.hostname or ""
+        host = host_of(url)
         try:
             addresses = await self._resolver.addresses(host)
         except TimeoutError:
@@ -35,6 +33,6 @@ class Destinations:
             return NOT_FOUND.format(host=host)
         if not all(is_allowed(address, self._private) for address in addresses):
             return NOT_OF_THE_INTERNET.format(host=host)
-        if parts.scheme == "http" and not all(map(is_private, addresses)):
+        if url[:5].lower() == "http:" and not all(map(is_private, addresses)):
             return NOT_PRIVATE.format(host=host)
         return None
