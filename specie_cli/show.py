@@ -34,8 +34,10 @@ def as_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Colle
 
 
 def as_facts(facts: Iterable[tuple[str, str]]) -> None:
-    """One thing, a line for each of its fields."""
+    """One thing, a line for each of its fields, none of which is cut."""
     table = Table(show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in facts:
         table.add_row(name, plain(value))
     Console().print(table)
