@@ -4,8 +4,10 @@ import asyncio
 import json
 import os
 import random
+import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from uuid import uuid4
 
@@ -67,6 +69,15 @@ def test_a_wrong_file_is_told_in_words(text: str, problem: str) -> None:
     with pytest.raises(WrongFaultsError) as error:
         FaultSettings.parse(text)
     assert problem in str(error.value)
+
+
+def test_the_guide_names_every_fault() -> None:
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "payouts.md").read_text()
+    table = guide.partition("| fault | what happens |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)) == {
+        "`delay_ms`, `delay_share`",
+        *(f"`{field.name}`" for field in fields(FaultSettings) if not field.name.startswith("delay")),
+    }
 
 
 def test_what_is_not_named_is_off() -> None:
