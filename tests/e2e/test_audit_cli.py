@@ -16,7 +16,9 @@ from typer.testing import CliRunner, Result
 
 from audit_chain.signing import PublicKeys, Signer, new_private_pem
 from specie_cli.main import app
+from tests.kit.readme import blocks
 from tests.kit.service import wait_until
+from tests.kit.shown import run
 from tests.kit.stack import ROOT, SPECIE, Stack
 
 EVIL = "=1+1, \x1b[2J[red]"
@@ -267,3 +269,11 @@ def test_it_is_for_auditors(stack: Stack, command: tuple[str, ...]) -> None:
         result = specie(stack, "audit", *command, *usual, env={"SPECIE_TOKEN": token}, code=1)
         assert (result.stdout, reason in result.stderr) == ("", True)
     specie(stack, "audit", *command, *usual, env={"SPECIE_TOKEN": stack.mint("auditor", "audit.read")})
+
+
+@pytest.mark.usefixtures("sealed")
+def test_the_guides_commands_work(stack: Stack, tmp_path: Path) -> None:
+    shown = [block for block in blocks(ROOT / "docs" / "audit.md") if ".venv/bin/specie audit" in block.text]
+    assert len(shown) == 3
+    for block in shown:
+        run(block, stack, tmp_path)
