@@ -33,6 +33,7 @@ class Got(NamedTuple):
     headers: Mapping[str, str]
     valid: bool
     path: str
+    text: str
     status: int = 0
 
 
@@ -46,6 +47,8 @@ class Reply(NamedTuple):
 
 
 def is_valid(secret: str, text: str, headers: Mapping[str, str]) -> bool:
+    if not secret:
+        return False
     try:
         Webhook(secret).verify(text, dict(headers))
     except WebhookVerificationError:
@@ -56,7 +59,7 @@ def is_valid(secret: str, text: str, headers: Mapping[str, str]) -> bool:
 async def to_got(request: web.Request, secret: str) -> Got:
     text = (await request.read()).decode()
     headers = {name.lower(): value for name, value in request.headers.items()}
-    return Got(headers["webhook-id"], json.loads(text), headers, is_valid(secret, text, headers), request.path_qs)
+    return Got(headers["webhook-id"], json.loads(text), headers, is_valid(secret, text, headers), request.path_qs, text)
 
 
 @dataclass

@@ -32,7 +32,7 @@ WAITING_MAX: Final = 1000
 """So many are taken ahead of what was delivered."""
 TAKEN_AT_ONCE_MIN: Final = 100
 TAKEN_AT_ONCE_MAX: Final = 500
-"""Where many wait, none is taken before there is room for some: a statement for each would cost more than sending it."""
+"""Where many wait, none is taken before there is room for some: a statement for each would cost more than to send it."""
 CONTENTS_AHEAD: Final = 100
 """Contents are read for so many at once."""
 CONTENTS_MAX: Final = 200
@@ -223,12 +223,12 @@ class Tour:
 
     async def _deliver(self, parcel: Parcel, body: str | None) -> None:
         began = monotonic()
-        if body is None:
-            log.error("webhook_unreadable", endpoint=self.held.id, subject=parcel.subject)
-            answer = Answer(0, "what it tells of cannot be read")
-        else:
-            signed = headers(self._signers, parcel.event_id, body, datetime.now(UTC))
-            answer = await self._sender.send(self.held.wish.url, signed, body)
+        try:
+            answer = await self._answer(parcel, body)
+        except Exception:
+            # A bug must not keep it away for ever, and what it holds back.
+            log.exception("courier_failed", endpoint=self.held.id, event_id=parcel.event_id)
+            answer = Answer(0, "it could not be sent")
         if answer.is_taken:
             metrics.SENT.labels("delivered").inc()
             self._schedule.delivered(parcel.id)
@@ -243,6 +243,12 @@ class Tour:
                 error=answer.problem,
             )
         self._note(parcel, answer, began)
+
+    async def _answer(self, parcel: Parcel, body: str | None) -> Answer:
+        if body is None:
+            return Answer(0, "what it tells of cannot be read")
+        signed = headers(self._signers, parcel.event_id, body, datetime.now(UTC))
+        return await self._sender.send(self.held.wish.url, signed, body)
 
     def _note(self, parcel: Parcel, answer: Answer, began: float) -> None:
         since, pause, now = began if parcel.since is None else parcel.since, None, monotonic()
