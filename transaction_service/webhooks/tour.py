@@ -32,7 +32,7 @@ WAITING_MAX: Final = 1000
 """So many are taken ahead of what was delivered."""
 TAKEN_AT_ONCE_MIN: Final = 100
 TAKEN_AT_ONCE_MAX: Final = 500
-"""Where many wait, none is taken before there is room for some: a statement for each would cost more than to send it."""
+"""Where many wait, none is taken before there is room for some: a statement for each would cost more than sending."""
 CONTENTS_AHEAD: Final = 100
 """Contents are read for so many at once."""
 CONTENTS_MAX: Final = 200
