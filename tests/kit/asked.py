@@ -27,7 +27,8 @@ class Fee(NamedTuple):
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as a caller makes it. `hold` and `reverses`: the key of the request that placed, or moved, it."""
+    """A request as a caller makes it. `hold` and `reverses`: the key of the request that placed, or moved, it.
+    `payout`: where to a withdrawal is paid out; empty: it is not."""
 
     key: str
     kind: str
@@ -48,6 +49,7 @@ class Asked:
     hold: str = ""
     final: bool = False
     reverses: str = ""
+    payout: str = ""
 
     @property
     def charged(self) -> int:

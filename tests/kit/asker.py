@@ -24,6 +24,7 @@ from specie.transaction.v1 import (
     Hold,
     HoldState,
     OpenAccountRequest,
+    PayoutDestination,
     PlaceHoldRequest,
     PostTransactionRequest,
     ReleaseHoldRequest,
@@ -223,7 +224,10 @@ class Asker:
 
     def _withdrawal(self, asked: Asked) -> WithdrawRequest:
         wallet, provider, fee = self.account(asked.source), self.account(asked.provider), self._fee(asked)
-        return WithdrawRequest(wallet=wallet, provider=provider, amount=_amount(asked), fee=fee, **self._said(asked))
+        payout = PayoutDestination(provider="bank", account=asked.payout) if asked.payout else None
+        return WithdrawRequest(
+            wallet=wallet, provider=provider, amount=_amount(asked), fee=fee, payout=payout, **self._said(asked)
+        )
 
     def _compound(self, asked: Asked) -> PostTransactionRequest:
         postings = [posting(self.account(name), units, unit) for name, units, unit in asked.postings]

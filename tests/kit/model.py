@@ -213,6 +213,8 @@ class Model:
         was, compound = original.asked, original.asked.kind == "COMPOUND"
         if was.kind == "REVERSAL" or was.kind in MOVES_NO_MONEY:
             return "NOT_REVERSIBLE"
+        if was.payout:  # it comes back only if it is refused, and here nobody pays
+            return "NOT_REVERSIBLE"
         if original.code != "POSTED":
             return "TRANSACTION_NOT_POSTED"
         if compound and asked.amount:
@@ -323,8 +325,13 @@ class Model:
             return "WALLET_STATE"
         if state != purse.state and state == "CLOSED" and (purse.amount or self.held(name)):
             return "WALLET_NOT_EMPTY"
+        if state != purse.state and state == "CLOSED" and self._pays_out(name):
+            return "PAYOUTS_UNDER_WAY"
         purse.state, purse.revision = state, revision
         return "set"
+
+    def _pays_out(self, name: str) -> bool:
+        return any(s.asked.payout and s.asked.source == name and s.code == "POSTED" for s in self.stored.values())
 
     def set_limits(self, name: str, limits: dict[str, Any], revision: int) -> str:
         purse = self.purses[name]

@@ -84,6 +84,7 @@ def _possible(asked: Asked) -> Asked:
 # So many that most requests are new; repeats have rules of their own.
 KEYS = st.integers(1, 100_000).map(lambda number: f"key-{number}")
 DESCRIPTIONS = st.sampled_from(["", "", "", "rent"])
+PAYOUTS = st.sampled_from(["", "", "DE89", "DE90"])
 PICKS = st.integers(0, 10_000)
 SMALL = st.integers(1, 30)
 
@@ -159,7 +160,7 @@ def wishes(amounts: st.SearchStrategy[int]) -> st.SearchStrategy[Wish]:
         {
             transfers(amounts): 4,
             st.builds(_deposit, KEYS, st.sampled_from(USERS), amounts, providers): 2,
-            st.builds(_withdrawal, KEYS, st.sampled_from(USERS), amounts, providers, _fees()): 2,
+            st.builds(_withdrawal, KEYS, st.sampled_from(USERS), amounts, providers, _fees(), PAYOUTS): 2,
             st.builds(_posting, KEYS, _balanced(amounts), DESCRIPTIONS): 2,
             st.builds(_hold, KEYS, ways, amounts, ttls): 2,
             st.builds(_hold, KEYS, ways, amounts, st.none(), st.sampled_from([-MINUTE, NOW, MINUTE, HOUR, HOUR])): 1,
@@ -225,8 +226,8 @@ def _deposit(key: str, wallet: str, amount: int, provider: str) -> Wish:
     return Wish(Asked(key, "DEPOSIT", provider or CASH, wallet, amount, provider=provider))
 
 
-def _withdrawal(key: str, wallet: str, amount: int, provider: str, fee: Fee | None) -> Wish:
-    return Wish(Asked(key, "WITHDRAWAL", wallet, provider or CASH, amount, provider=provider, fee=fee))
+def _withdrawal(key: str, wallet: str, amount: int, provider: str, fee: Fee | None, payout: str) -> Wish:
+    return Wish(Asked(key, "WITHDRAWAL", wallet, provider or CASH, amount, provider=provider, fee=fee, payout=payout))
 
 
 def _balanced(amounts: st.SearchStrategy[int]) -> st.SearchStrategy[tuple[Move, ...]]:

@@ -37,7 +37,7 @@ from transaction_service.domain.movement import (
     movement,
 )
 from transaction_service.domain.reversal import reversal_terms
-from transaction_service.domain.terms import PLAIN, Fee, Posting, Terms
+from transaction_service.domain.terms import PLAIN, Fee, PayoutDestination, Posting, Terms
 from transaction_service.ports import Locked, Wanted
 from transaction_service.posting.queue import Result
 
@@ -337,6 +337,7 @@ def _terms(asked: Asked) -> Terms:
         expire_time=asked.expire,
         ttl_microseconds=None if ttl is None else ttl // timedelta(microseconds=1),
         final=asked.final,
+        payout=PayoutDestination("bank", asked.payout, "") if asked.payout else None,
     )
     return PLAIN if terms == PLAIN else terms
 
