@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from service_kit.database import Database
 from transaction_service.adapters import integrity_statements as statements
@@ -83,17 +83,17 @@ def _look_at_new(connection: Connection, limit: int) -> Step | None:
         "limit": limit,
         "findings_max": FINDINGS_MAX,
     }
-    stretch = connection.execute(text(statements.LOOK_AT_NEW), values).one()
+    stretch = connection.execute(statements.LOOK_AT_NEW, values).one()
     seen = [*stretch.found]
     if stretch.held_of:
         held = {"ids": array(map(account_id, stretch.held_of)), "holds_max": HOLDS_MAX}
-        seen += connection.execute(text(statements.LOOK_AT_HELD), held).scalar_one()
+        seen += connection.execute(statements.LOOK_AT_HELD, held).scalar_one()
     findings, new = _merged(state, seen)
     xid, id_ = stretch.until or (state.until_xid, state.until_id)
     place = {"xid": xid, "id": id_}
     looked = {"entries": stretch.entries, "findings": _written(findings)}
-    connection.execute(text(statements.LOOKED_AT_NEW), place | looked)
-    lag = connection.execute(text(statements.LAG), place).scalar_one_or_none()
+    connection.execute(statements.LOOKED_AT_NEW, place | looked)
+    lag = connection.execute(statements.LAG, place).scalar_one_or_none()
     return Step(stretch.entries, stretch.transactions == limit, lag or 0.0, len(findings), new)
 
 
@@ -114,17 +114,17 @@ def _go_on_with_lap(connection: Connection, every_seconds: float, rest_per_work:
 
 
 def _begin_lap(connection: Connection, state: Any, rest_per_work: float) -> Page:  # noqa: ANN401 - a row
-    found = connection.execute(text(statements.LOOK_AT_SUMS)).scalar_one()
+    found = connection.execute(statements.LOOK_AT_SUMS).scalar_one()
     findings, new = _merged(state, found)
     values = {"zero": FIRST, "rest_per_work": rest_per_work, "findings": _written(findings)}
-    rest = connection.execute(text(statements.BEGIN_LAP), values).scalar_one()
+    rest = connection.execute(statements.BEGIN_LAP, values).scalar_one()
     return Page(rest, len(findings), new, None)
 
 
 def _through_feed(connection: Connection, state: Any, rest_per_work: float) -> Page:  # noqa: ANN401 - a row
     connection.exec_driver_sql(statements.PLANNER)
     stretch = connection.execute(
-        text(statements.LAP_THROUGH_FEED),
+        statements.LAP_THROUGH_FEED,
         {
             "after_xid": state.lap_xid,
             "after_id": state.lap_id,
@@ -139,7 +139,7 @@ def _through_feed(connection: Connection, state: Any, rest_per_work: float) -> P
     is_over = stretch.transactions < FEED_PAGE
     went = {"xid": xid, "id": id_, "account": FIRST if is_over else None}
     values = {"rest_per_work": rest_per_work, "findings": _written(findings)}
-    rest = connection.execute(text(statements.WENT_THROUGH_FEED), went | values).scalar_one()
+    rest = connection.execute(statements.WENT_THROUGH_FEED, went | values).scalar_one()
     return Page(rest, len(findings), new, None)
 
 
@@ -149,18 +149,18 @@ def _through_accounts(connection: Connection, state: Any, rest_per_work: float) 
     if page.next is None:
         kept = still_there(findings, state.lap_began)
         values = {"entries": page.entries, "findings": _written(kept)}
-        return Page(0.0, len(kept), new, Lap(*connection.execute(text(statements.END_LAP), values).one()))
+        return Page(0.0, len(kept), new, Lap(*connection.execute(statements.END_LAP, values).one()))
     account, seq = _beginning_of(page.next)
     went = {"account": account, "seq": seq, "entries": page.entries}
     values = {"rest_per_work": rest_per_work, "findings": _written(findings)}
-    rest = connection.execute(text(statements.WENT_THROUGH_ACCOUNTS), went | values).scalar_one()
+    rest = connection.execute(statements.WENT_THROUGH_ACCOUNTS, went | values).scalar_one()
     return Page(rest, len(findings), new, None)
 
 
 def _page_of_accounts(connection: Connection, begin: Sequence[Any], until_account: str) -> Any:  # noqa: ANN401 - a row
     connection.exec_driver_sql(statements.PLANNER)
     place = {"account": begin[0], "seq": begin[1], "until_account": until_account}
-    return connection.execute(text(statements.LOOK_AT_ACCOUNTS), place | _PAGE).one()
+    return connection.execute(statements.LOOK_AT_ACCOUNTS, place | _PAGE).one()
 
 
 def _beginning_of(next_page: Sequence[Any]) -> tuple[str, int]:
@@ -170,15 +170,15 @@ def _beginning_of(next_page: Sequence[Any]) -> tuple[str, int]:
 
 
 def _checked(connection: Connection) -> Checked:
-    row = connection.execute(text(statements.CHECKED)).one()
+    row = connection.execute(statements.CHECKED).one()
     return Checked(row.check_time, row.checked_entries, row.lap_time, row.lap_seconds, _findings(row.findings))
 
 
 def _taken(connection: Connection) -> Any:  # noqa: ANN401 - a row
     """The state as it is, for who has the lock now; None: somebody else has it."""
-    if not connection.execute(text(statements.TRY_LOCK)).scalar_one():
+    if not connection.exec_driver_sql(statements.TRY_LOCK).scalar_one():
         return None
-    return connection.execute(text(statements.STATE)).one()
+    return connection.execute(statements.STATE).one()
 
 
 def _merged(state: Any, found: Iterable[Sequence[str]]) -> tuple[list[Finding], list[Finding]]:  # noqa: ANN401 - a row

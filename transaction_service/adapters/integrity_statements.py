@@ -6,6 +6,8 @@ What they find comes as rows of check, subject, detail, in JSON.
 
 from typing import Final
 
+from sqlalchemy import text
+
 # One statement at a time over lists whose lengths the planner cannot know: with the wrong guess a join of two of them
 # takes minutes. What is looked up row by row is a subquery, and so goes along an index all the same.
 PLANNER: Final = """
@@ -16,15 +18,15 @@ SET LOCAL work_mem = '32MB'
 
 TRY_LOCK: Final = "SELECT pg_try_advisory_xact_lock(hashtext('specie integrity check'))"
 
-STATE: Final = """
+STATE: Final = text("""
 SELECT now() AS now, until_xid, until_id, lap_began, lap_xid, lap_id, lap_account, lap_seq, lap_entries, lap_time,
     lap_seconds, findings,
     extract(epoch FROM lap_rest_until - now())::float8 AS rest_seconds,
     extract(epoch FROM now() - lap_time)::float8 + lap_seconds AS seconds_since_lap_began
 FROM transactions.integrity
-"""
+""")
 
-CHECKED: Final = "SELECT check_time, checked_entries, lap_time, lap_seconds, findings FROM transactions.integrity"
+CHECKED: Final = text("SELECT check_time, checked_entries, lap_time, lap_seconds, findings FROM transactions.integrity")
 
 # The next transactions behind a mark with their entries, and the accounts of these. An entry has the time at which its
 # transaction was decided. Indexes: transaction_feed_idx, entry_post_time_idx, account_pkey.
@@ -65,7 +67,7 @@ _END_OF_STRETCH: Final = """
 # What an entry says that its account had before, in full where 64 bits might not do. It must be what the entry before
 # has left: that is new as well, or it is looked up.
 _LINK_IS_BROKEN: Final = """
-    CASE WHEN abs(e.balance::float8) < 2^62 AND abs(e.amount::float8) < 2^62
+    CASE WHEN abs(e.balance::float8) < 4e18 AND abs(e.amount::float8) < 4e18
         THEN e.balance - e.amount IS DISTINCT FROM {found}
         ELSE e.balance::numeric - e.amount IS DISTINCT FROM {found} END"""
 _FOUND: Final = """
@@ -74,7 +76,7 @@ _FOUND: Final = """
 
 # An account's last entry may come later in the feed, and is looked at there, unless this is the end of it: then it is
 # looked up. Indexes: those of _OF_STRETCH, entry_pkey.
-LOOK_AT_NEW: Final = f"""
+LOOK_AT_NEW: Final = text(f"""
 WITH {_STRETCH.format(end="xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint")},
     {_OF_STRETCH},
     suspect AS MATERIALIZED (
@@ -114,11 +116,11 @@ SELECT {_END_OF_STRETCH},
     (SELECT coalesce(jsonb_agg(jsonb_build_array(f.check, subject, detail)), '[]') FROM (
         SELECT * FROM crooked UNION ALL SELECT * FROM loose UNION ALL SELECT * FROM behind
         UNION ALL SELECT * FROM ahead) AS f) AS found
-"""  # noqa: S608 - our own text
+""")  # noqa: S608 - our own text
 
 # Of accounts with no more than so many open holds; the others are the lap's. Indexes: account_pkey,
 # hold_open_source_idx.
-LOOK_AT_HELD: Final = """
+LOOK_AT_HELD: Final = text("""
 SELECT coalesce(jsonb_agg(jsonb_build_array('HELD_IS_HOLDS', name,
     format('%s is held, its open holds reserve %s', held, reserved))), '[]')
 FROM transactions.account, LATERAL (
@@ -126,55 +128,55 @@ FROM transactions.account, LATERAL (
         SELECT amount - captured - released AS rest FROM transactions.hold
         WHERE source = account.name AND state = 1 LIMIT :holds_max + 1) AS open) AS held_by
 WHERE id = ANY (CAST(:ids AS uuid[])) AND holds <= :holds_max AND reserved <> held
-"""
+""")
 
-LOOKED_AT_NEW: Final = """
+LOOKED_AT_NEW: Final = text("""
 UPDATE transactions.integrity SET until_xid = :xid, until_id = :id, checked_entries = checked_entries + :entries,
     check_time = now(), findings = CAST(:findings AS jsonb)
-"""
+""")
 
 # For how long what comes next has been there: it may be beyond the horizon, and that may be stuck. Index:
 # transaction_feed_idx.
-LAG: Final = """
+LAG: Final = text("""
 SELECT greatest(0, extract(epoch FROM now() - decide_time))::float8 FROM transactions.transaction
 WHERE (xid, id) > (:xid, :id) ORDER BY xid, id LIMIT 1
-"""
+""")
 
 # Reads every account.
-LOOK_AT_SUMS: Final = """
+LOOK_AT_SUMS: Final = text("""
 SELECT coalesce(jsonb_agg(jsonb_build_array('SUM_IS_ZERO', currency,
     format('its balances sum to %s and not to 0', total))), '[]')
 FROM (SELECT currency, sum(balance) AS total FROM transactions.account GROUP BY currency) AS of_currency
 WHERE total <> 0
-"""
+""")
 
-BEGIN_LAP: Final = """
+BEGIN_LAP: Final = text("""
 UPDATE transactions.integrity SET lap_began = now(), lap_xid = 0, lap_id = :zero, lap_account = NULL, lap_seq = 0,
     lap_entries = 0, lap_rest_until = clock_timestamp() + :rest_per_work * (clock_timestamp() - now()),
     findings = CAST(:findings AS jsonb)
 RETURNING extract(epoch FROM lap_rest_until - now())::float8
-"""
+""")
 
 # As LOOK_AT_NEW, only the sums, up to what that has seen.
-LAP_THROUGH_FEED: Final = f"""
+LAP_THROUGH_FEED: Final = text(f"""
 WITH {_STRETCH.format(end="(xid, id) <= (:until_xid, :until_id)")},
     {_OF_STRETCH}
 SELECT {_END_OF_STRETCH},
     (SELECT coalesce(jsonb_agg(jsonb_build_array(f.check, subject, detail)), '[]') FROM crooked AS f) AS found
-"""  # noqa: S608 - our own text
+""")  # noqa: S608 - our own text
 
-WENT_THROUGH_FEED: Final = """
+WENT_THROUGH_FEED: Final = text("""
 UPDATE transactions.integrity SET lap_xid = :xid, lap_id = :id, lap_account = CAST(:account AS uuid),
     lap_rest_until = clock_timestamp() + :rest_per_work * (clock_timestamp() - now()),
     findings = CAST(:findings AS jsonb)
 RETURNING extract(epoch FROM lap_rest_until - now())::float8
-"""
+""")
 
 # A page of accounts from one on, up to another, with their entries, those of the first one from a number on: that one
 # is there for the next one's sake. A page that is full of entries ends within an account, whose last entry and holds
 # are then the next page's; `next` is where that begins, null if this one has come to the end. Indexes: account_pkey,
 # entry_pkey, hold_open_source_idx.
-LOOK_AT_ACCOUNTS: Final = """
+LOOK_AT_ACCOUNTS: Final = text("""
 WITH listed AS MATERIALIZED (
         SELECT id, name, version, balance, held FROM transactions.account
         WHERE id BETWEEN :account AND :until_account ORDER BY id LIMIT :accounts),
@@ -238,18 +240,18 @@ SELECT (SELECT count(*) FROM chained WHERE (account_id, seq) <> (:account, :seq)
     (SELECT coalesce(jsonb_agg(jsonb_build_array(f.check, subject, detail)), '[]') FROM (
         SELECT * FROM loose UNION ALL SELECT * FROM behind UNION ALL SELECT * FROM held
         UNION ALL SELECT * FROM nobodys) AS f) AS found
-"""
+""")
 
-WENT_THROUGH_ACCOUNTS: Final = """
+WENT_THROUGH_ACCOUNTS: Final = text("""
 UPDATE transactions.integrity SET lap_account = :account, lap_seq = :seq, lap_entries = lap_entries + :entries,
     lap_rest_until = clock_timestamp() + :rest_per_work * (clock_timestamp() - now()),
     findings = CAST(:findings AS jsonb)
 RETURNING extract(epoch FROM lap_rest_until - now())::float8
-"""
+""")
 
-END_LAP: Final = """
+END_LAP: Final = text("""
 UPDATE transactions.integrity SET lap_began = NULL, lap_account = NULL, lap_seq = 0,
     lap_entries = lap_entries + :entries, lap_rest_until = NULL, lap_time = now(),
     lap_seconds = extract(epoch FROM now() - lap_began), findings = CAST(:findings AS jsonb)
 RETURNING lap_entries, lap_seconds
-"""
+""")
