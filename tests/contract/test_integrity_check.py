@@ -6,6 +6,8 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from tests.kit.builders import (
     account,
@@ -346,6 +348,15 @@ def test_a_lap_begins_no_sooner_than_it_should(checking: Books) -> None:
     assert page is not None
     assert 900 < page.rest_seconds <= 1000
     assert checking.checked().lap_time is not None
+
+
+def test_a_lap_goes_without_sums_that_take_too_long(copied: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(integrity_statements, "LOOK_AT_SUMS", text("SELECT pg_sleep(1000)"))
+    do(copied, "UPDATE account SET balance = balance + 1 WHERE id = %(empty)s")
+    with books(copied, timeout_seconds=1) as checking, capture_logs() as logs:
+        found, _ = checking.lap()
+    assert told(found) == {("BALANCE_IS_SUM", "wallets/empty")}
+    assert [log["event"] for log in logs] == ["integrity_sums_skipped"]
 
 
 def test_who_comes_while_somebody_is_at_it_is_told_so(copied: Database, checking: Books) -> None:

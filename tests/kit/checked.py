@@ -60,8 +60,13 @@ class Books:
 
 
 @contextmanager
-def books(database: Database) -> Iterator[Books]:
-    settings = TransactionSettings(database_dsn=SecretStr(database.transaction_dsn), read_threads=1, **IDENTITY)
+def books(database: Database, timeout_seconds: float = 10) -> Iterator[Books]:
+    settings = TransactionSettings(
+        database_dsn=SecretStr(database.transaction_dsn),
+        read_threads=1,
+        statement_timeout_seconds=timeout_seconds,
+        **IDENTITY,
+    )
     connections = Connections(settings, "test of the books")
     try:
         yield Books(SqlChecks(connections), SqlSoundness(connections))

@@ -8,7 +8,10 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
+import structlog
+from psycopg2 import errorcodes
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from service_kit.database import Database
 from transaction_service.adapters import integrity_statements as statements
@@ -17,6 +20,8 @@ from transaction_service.adapters.writes import array
 from transaction_service.domain.identity import account_id
 from transaction_service.integrity.findings import FINDINGS_MAX, Broken, Check, Finding, merged, still_there
 from transaction_service.integrity.ports import Checked, Lap, Page, Step
+
+log = structlog.stdlib.get_logger()
 
 FEED_PAGE: Final = 10_000
 """Transactions of a page of the lap."""
@@ -114,11 +119,24 @@ def _go_on_with_lap(connection: Connection, every_seconds: float, rest_per_work:
 
 
 def _begin_lap(connection: Connection, state: Any, rest_per_work: float) -> Page:  # noqa: ANN401 - a row
-    found = connection.execute(statements.LOOK_AT_SUMS).scalar_one()
-    findings, new = _merged(state, found)
+    findings, new = _merged(state, _sums_that_are_not_0(connection))
     values = {"zero": FIRST, "rest_per_work": rest_per_work, "findings": _written(findings)}
     rest = connection.execute(statements.BEGIN_LAP, values).scalar_one()
     return Page(rest, len(findings), new, None)
+
+
+def _sums_that_are_not_0(connection: Connection) -> list[Sequence[str]]:
+    """It reads every account at once; with very many of them there is no time for it. Then the lap goes without: that
+    what is posted sums to 0, and each balance is the sum of what is posted, it sees all the same."""
+    try:
+        with connection.begin_nested():
+            found: list[Sequence[str]] = connection.execute(statements.LOOK_AT_SUMS).scalar_one()
+            return found
+    except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) != errorcodes.QUERY_CANCELED:
+            raise
+        log.warning("integrity_sums_skipped")
+        return []
 
 
 def _through_feed(connection: Connection, state: Any, rest_per_work: float) -> Page:  # noqa: ANN401 - a row
