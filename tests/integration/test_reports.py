@@ -19,9 +19,9 @@ from specie.transaction.v1 import (
 )
 
 from tests.kit.calls import Client, Failed, connected, failed, key, usd
-from tests.kit.ledgers import session
 from tests.kit.postgres import Database, Server
 from tests.kit.service import ServiceProcess, transaction_service, wait_until_async
+from tests.kit.tampering import unguarded
 from tests.kit.tokens import bearer, token
 from tests.kit.wallets import asynchronous
 from transaction_service.domain.identity import account_id
@@ -250,7 +250,6 @@ async def _rest(messages: AsyncIterator[ReportEntriesResponse], entries: list[En
 async def test_a_missing_entry_ends_it_with_an_error(long: Long) -> None:
     async with connected(long.service.targets[0]) as client:
         alice, _ = await with_payments(client, 1, 2, 3)
-        with session(long.database.owner_dsn) as owner:
-            owner.execute("DELETE FROM transactions.entry WHERE account_id = %s AND seq = 2", (account_id(alice),))
-            owner.connection.commit()
+        with unguarded(long.database.owner_dsn) as owner:
+            owner.execute("DELETE FROM entry WHERE account_id = %s AND seq = 2", (account_id(alice),))
         assert (await refusal(client, alice)).reason == "INTERNAL"

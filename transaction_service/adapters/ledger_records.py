@@ -43,7 +43,7 @@ ending AS (SELECT max(time) AS last FROM moment UNION ALL SELECT last FROM gap),
 stretch AS MATERIALIZED (
     SELECT first, (SELECT min(last) FROM ending WHERE last >= first) AS last FROM beginning
 ),
-moved AS MATERIALIZED (
+moved AS (
     SELECT transaction_id, account_id, seq, amount, balance, post_time
     FROM stretch, LATERAL (SELECT * FROM transactions.entry WHERE post_time BETWEEN first AND last OFFSET 0) AS entry
 ),
