@@ -4,29 +4,37 @@ dies when."""
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from uuid import uuid4
 
 import pytest
 from structlog.testing import capture_logs
 
-from service_kit.status import Refusal
 from tests.kit.auditor import audit
 from tests.kit.builders import account, fee
 from tests.kit.ledgers import named
-from tests.kit.payouts import PAID, REFUSED, TAKEN, Bank, BusyLedger, Paying, paying_out
-from tests.kit.postgres import Database, Server
-from tests.kit.service import wait_until_async
+from tests.kit.payouts import (
+    GONE,
+    PAID,
+    PATIENCE,
+    REFUSED,
+    TAKEN,
+    Bank,
+    BusyLedger,
+    Forgetful,
+    Paying,
+    balance,
+    paying_out,
+    settled,
+    worker,
+)
+from tests.kit.postgres import Database
 from tests.kit.wallets import asynchronous
 from transaction_service.domain.account import AccountKind, AccountState
-from transaction_service.domain.movement import Movement
-from transaction_service.payouts import worker as payout_worker
-from transaction_service.payouts.pauses import Patience
+from transaction_service.domain.failure import Failure, Reason
+from transaction_service.domain.movement import Answer, Movement, Refused
 from transaction_service.payouts.payout import Payout, PayoutState
-from transaction_service.payouts.ports import Ledger, Payment, PayoutStore, ProviderUnavailable
+from transaction_service.payouts.ports import Payment
 from transaction_service.payouts.worker import PayoutWorker
-
-PATIENCE = Patience(attempts_max=3, first_pause_seconds=0.01, pause_seconds_max=0.01, timeout_seconds=20)
-GONE = ProviderUnavailable("UNAVAILABLE", "UNAVAILABLE: connection refused\n\0by DE89 3704")
 
 
 @pytest.fixture(scope="module")
@@ -36,33 +44,10 @@ def paying(database: Database) -> Iterator[Paying]:
     audit(database.owner_dsn)
 
 
-def worker(
-    paying: Paying,
-    bank: Bank,
-    ledger: Ledger | None = None,
-    store: PayoutStore | None = None,
-    patience: Patience = PATIENCE,
-) -> PayoutWorker:
-    return PayoutWorker(store or paying.store, {"bank": bank}, ledger or paying, patience)
-
-
-async def settled(paying: Paying, movement: Movement, bank: Bank, times: int = 1, **more: Any) -> Payout:  # noqa: ANN401
-    """As it is after so many tries, each as soon as it may be."""
-    for _ in range(times):
-        paying.due(movement)
-        await worker(paying, bank, **more).settle(await paying.claimed(movement))
-    return await paying.now(movement)
-
-
 def reversals(paying: Paying, movement: Movement) -> list[int]:
     """The states of what was asked for: 1 POSTED, 2 FAILED."""
     query = "SELECT state FROM transactions.transaction WHERE reverses = %s ORDER BY create_time"
     return [state for (state,) in paying.query(query, movement.id)]
-
-
-async def balance(paying: Paying, name: str) -> int:
-    [found] = await paying.ledger.accounts.get([name])
-    return found.balance
 
 
 @asynchronous
@@ -171,22 +156,6 @@ async def test_a_bug_in_a_bank_s_client_is_told_and_tells_nothing(paying: Paying
         "the provider could not be called: ZeroDivisionError",
     )
     assert [event["event"] for event in logs] == ["payout_failed", "payout_postponed"]
-
-
-class Forgetful:
-    """A store that dies at one word: before it is written down."""
-
-    def __init__(self, store: Any, word: str) -> None:  # noqa: ANN401 - a PayoutStore
-        self._store = store
-        self._word = word
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - its methods
-        if name == self._word:
-            return self._die
-        return getattr(self._store, name)
-
-    async def _die(self, *_: object) -> None:
-        raise Refusal("UNAVAILABLE", "the database cannot be reached")
 
 
 @pytest.mark.parametrize(
@@ -311,88 +280,33 @@ async def test_what_is_at_its_end_is_a_bug_to_claim(paying: Paying) -> None:
 
 
 @asynchronous
-async def test_it_works_off_what_is_due_with_so_many_calls_at_once(postgres_server: Server) -> None:
-    """Half of them are refused, the bank fails now and then, and two workers run."""
-
-    class Crowded(Bank):
-        def __init__(self) -> None:
-            super().__init__(made=self._say)
-            self.busy = self.most = 0
-            self.open = asyncio.Event()
-            self.paid: set[str] = set()
-
-        def _say(self, payout_id: str) -> Payment | Exception:
-            if len(self.asked) % 3 == 0:
-                return GONE
-            if int(payout_id[-1], 16) % 2:
-                return REFUSED
-            self.paid.add(payout_id)
-            return PAID
-
-        async def pay(self, payout: Payout) -> Payment:
-            self.busy += 1
-            self.most = max(self.most, self.busy)
-            try:
-                await self.open.wait()
-                return await super().pay(payout)
-            finally:
-                self.busy -= 1
-
-    with postgres_server.fresh_database() as fresh, paying_out(fresh) as paying:
-        [wallet] = await paying.wallets("payer")
-        made = [await paying.withdraw(wallet, 1) for _ in range(60)]
-        banks, tireless = [Crowded(), Crowded()], replace(PATIENCE, attempts_max=1000)
-        running = [asyncio.create_task(worker(paying, bank, patience=tireless).run()) for bank in banks]
-        await wait_until_async(lambda: all(bank.busy == payout_worker.AT_ONCE_MAX for bank in banks), "all are busy")
-        for bank in banks:
-            bank.open.set()
-        await wait_until_async(
-            lambda: paying.query("SELECT count(*) FROM transactions.payout WHERE state IN (2, 4)") == [(60,)], "the end"
-        )
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        assert [bank.most for bank in banks] == [payout_worker.AT_ONCE_MAX] * 2
-        states = {movement.id: (await paying.now(movement)).state for movement in made}
-        paid = {id_ for id_, state in states.items() if state is PayoutState.PAID}
-        assert paid == banks[0].paid | banks[1].paid
-        assert await balance(paying, wallet) == 100 - len(paid)
-        audit(fresh.owner_dsn)
+async def test_a_withdrawal_that_is_not_there_is_a_bug(paying: Paying) -> None:
+    refused = replace(await paying.now(await paying.withdraw()), id=str(uuid4()), state=PayoutState.REFUSED)
+    with capture_logs() as logs:
+        await worker(paying, Bank(PAID)).settle(refused)
+    assert [event["event"] for event in logs] == ["payout_failed"]
 
 
 @asynchronous
-async def test_a_stop_lets_calls_end_and_cuts_off_those_that_do_not(
-    paying: Paying, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(payout_worker, "FINISH_SECONDS", 0.2)
-    slow, stuck = await paying.withdraw(), await paying.withdraw()
-    began, go = asyncio.Semaphore(0), asyncio.Event()
+async def test_a_reversal_that_is_no_request_is_a_bug_and_changes_nothing(paying: Paying) -> None:
+    class Strange(BusyLedger):
+        async def post(self, movement: Movement) -> Answer:
+            return Refused(Failure(Reason.REQUEST_ID_REUSED, {"request_id": movement.request_id}))
 
-    class Slow(Bank):
-        async def pay(self, payout: Payout) -> Payment:
-            began.release()
-            await (asyncio.Event() if payout.id == stuck.id else go).wait()
-            return await super().pay(payout)
-
-    running = asyncio.create_task(worker(paying, Slow(PAID)).run())
-    for _ in range(2):
-        await began.acquire()
-    running.cancel()
-    go.set()
-    await asyncio.gather(running, return_exceptions=True)
-    assert (await paying.now(slow)).state is PayoutState.PAID
-    assert (await paying.now(stuck)).state is PayoutState.PENDING
-    assert (await settled(paying, stuck, Bank(PAID))).state is PayoutState.PAID
-
-
-@asynchronous
-async def test_a_database_that_is_away_ends_no_worker(paying: Paying, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(payout_worker, "FAILED_SECONDS", 0.01)
     movement = await paying.withdraw()
     with capture_logs() as logs:
-        running = asyncio.create_task(worker(paying, Bank(PAID), store=Forgetful(paying.store, "claim")).run())
-        await wait_until_async(lambda: len(logs) > 1, "it has failed twice")
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-    assert {event["event"] for event in logs} == {"payouts_not_claimed"}
-    assert (await settled(paying, movement, Bank(PAID))).state is PayoutState.PAID
+        payout = await settled(paying, movement, Bank(REFUSED), ledger=Strange(paying, 0))
+    assert [event["event"] for event in logs] == ["payout_refused", "payout_failed"]
+    assert payout.state is PayoutState.REFUSED
+
+
+@pytest.mark.parametrize("said", [GONE, TAKEN])
+@asynchronous
+async def test_who_has_lost_his_claim_tells_nothing(paying: Paying, said: Payment | Exception) -> None:
+    movement = await paying.withdraw()
+    slow = await paying.claimed(movement)
+    paid = await settled(paying, movement, Bank(PAID))
+    with capture_logs() as logs:
+        await worker(paying, Bank(said)).settle(slow)
+        await worker(paying, Bank(said), patience=replace(PATIENCE, attempts_max=1)).settle(slow)
+    assert (await paying.now(movement), logs) == (paid, [])

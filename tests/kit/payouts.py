@@ -2,13 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from pydantic import SecretStr
 
 from service_kit.database import Database as Connections
+from service_kit.status import Refusal
 from tests.kit.builders import code, withdrawal
 from tests.kit.ledgers import STATEMENT_TIMEOUT_SECONDS, Ledger, funded, postgres_ledger, session
 from tests.kit.postgres import Database
@@ -16,14 +17,20 @@ from tests.kit.tokens import IDENTITY
 from transaction_service.adapters.payouts import SqlPayouts, SqlPayoutStore
 from transaction_service.domain.movement import Answer, Movement, Transaction
 from transaction_service.domain.terms import PayoutDestination, Terms
-from transaction_service.payouts.payout import Payout, PayoutState
-from transaction_service.payouts.ports import LedgerBusy, Payment, PaymentState
+from transaction_service.payouts.pauses import Patience
+from transaction_service.payouts.payout import Payout
+from transaction_service.payouts.ports import Ledger as LedgerPort
+from transaction_service.payouts.ports import LedgerBusy, Payment, PaymentState, PayoutStore, ProviderUnavailable
+from transaction_service.payouts.worker import PayoutWorker
 from transaction_service.settings import TransactionSettings
 
 LEASE_SECONDS = 60.0
 PAID = Payment(PaymentState.PAID, "ref-1")
 REFUSED = Payment(PaymentState.REFUSED, "ref-1", "the account is closed")
 TAKEN = Payment(PaymentState.PENDING, "ref-1")
+
+PATIENCE = Patience(attempts_max=3, first_pause_seconds=0.01, pause_seconds_max=0.01, timeout_seconds=20)
+GONE = ProviderUnavailable("UNAVAILABLE", "UNAVAILABLE: connection refused\n\0by DE89 3704")
 
 Said = Payment | Exception
 
@@ -169,5 +176,40 @@ class BusyLedger:
         return answer
 
 
-def states(payouts: Sequence[Payout]) -> list[PayoutState]:
-    return [payout.state for payout in payouts]
+class Forgetful:
+    """A store that dies at one word: before it is written down."""
+
+    def __init__(self, store: Any, word: str) -> None:  # noqa: ANN401 - a PayoutStore
+        self._store = store
+        self._word = word
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - its methods
+        if name == self._word:
+            return self._die
+        return getattr(self._store, name)
+
+    async def _die(self, *_: object) -> None:
+        raise Refusal("UNAVAILABLE", "the database cannot be reached")
+
+
+def worker(
+    paying: Paying,
+    bank: Bank,
+    ledger: LedgerPort | None = None,
+    store: PayoutStore | None = None,
+    patience: Patience = PATIENCE,
+) -> PayoutWorker:
+    return PayoutWorker(store or paying.store, {"bank": bank}, ledger or paying, patience)
+
+
+async def settled(paying: Paying, movement: Movement, bank: Bank, times: int = 1, **more: Any) -> Payout:  # noqa: ANN401
+    """As it is after so many tries, each as soon as it may be."""
+    for _ in range(times):
+        paying.due(movement)
+        await worker(paying, bank, **more).settle(await paying.claimed(movement))
+    return await paying.now(movement)
+
+
+async def balance(paying: Paying, name: str) -> int:
+    [found] = await paying.ledger.accounts.get([name])
+    return found.balance
