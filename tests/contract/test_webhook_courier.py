@@ -162,6 +162,17 @@ def test_a_claim_that_is_over_is_anybodys(couriers: Callable[[], Post], endpoint
     assert first.held() == {}
 
 
+def test_who_comes_back_after_another_one_had_it_must_begin_anew(
+    couriers: Callable[[], Post], endpoint: Endpoint
+) -> None:
+    first, second = couriers(), couriers()
+    before = first.held()
+    assert first.held(LEASE_SECONDS)[endpoint.id].generation == before[endpoint.id].generation
+    run(first.sql.release())
+    second.held(0)
+    assert first.held()[endpoint.id].generation > before[endpoint.id].generation
+
+
 def test_a_claim_is_renewed_when_half_of_it_is_over(post: Post, hooks: Hooks, endpoint: Endpoint) -> None:
     assert post.held(LEASE_SECONDS)[endpoint.id].seconds_left == pytest.approx(LEASE_SECONDS, rel=0.5)
     hooks.execute("UPDATE transactions.webhook_endpoint SET claimed_until = now() + interval '29 seconds'")

@@ -24,9 +24,11 @@ from transaction_service.webhooks.types import EventType
 
 LOOKED_AT_PER_PRUNED: Final = 5
 
-# There are at most a hundred endpoints. A row that somebody holds is left to the next look.
+# There are at most a hundred endpoints. A row that somebody holds is left to the next look. A courier that was stalled
+# and comes back must not go on with what it knew before another one had the endpoint.
 CLAIM: Final = """
-UPDATE transactions.webhook_endpoint SET courier = :courier, claimed_until = now() + :lease
+UPDATE transactions.webhook_endpoint SET courier = :courier, claimed_until = now() + :lease,
+    generation = generation + CASE WHEN courier = :courier THEN 0 ELSE 1 END
 WHERE id = ANY (ARRAY(
     SELECT id FROM transactions.webhook_endpoint
     WHERE state = 1 AND (

@@ -27,7 +27,8 @@ from transaction_service.webhooks.sending import Answer, retry_after_seconds
 
 ANSWER_BYTES_MAX: Final = 16 * 1024
 """So much of an answer is read, and thrown away, for the sake of the connection; one that says more loses it."""
-KEEP_ALIVE_SECONDS: Final = 30.0
+KEEP_ALIVE_SECONDS: Final = 4.0
+"""Shorter than what receivers' servers keep idle connections for (Node.js: 5 s), or a request meets their end."""
 NAMES_KEPT_SECONDS: Final = 30
 """How long a host's addresses are remembered."""
 

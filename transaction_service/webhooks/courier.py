@@ -85,17 +85,17 @@ class Courier:
         held = {endpoint.id: endpoint for endpoint in look.held}
         for id_, (tour, task) in list(self._tours.items()):
             endpoint = held.get(id_)
-            if endpoint is None or endpoint.generation != tour.held.generation or task.done():
+            if endpoint is None or _is_another(endpoint, tour.held) or task.done():
                 del self._tours[id_]
                 await _ended(task)
         for endpoint in look.held:
-            self._go_on(endpoint, began + endpoint.seconds_left, look.newest)
+            self._go_on(endpoint, began + endpoint.seconds_left, look.newest, len(look.held))
         if began >= self._tell_at:
             self._tell_at = began + TELL_SECONDS
             self._tell(began)
         return LOOK_SECONDS
 
-    def _go_on(self, endpoint: Held, held_until: float, newest: Mark) -> None:
+    def _go_on(self, endpoint: Held, held_until: float, newest: Mark, tours: int) -> None:
         """`held_until`: counted from before the claim was seen, so that it is over here first."""
         if endpoint.id not in self._tours:
             signers = self._signers(endpoint)
@@ -104,7 +104,7 @@ class Courier:
             log.info("courier_claimed", endpoint=endpoint.id)
             tour = Tour(endpoint, self._post, self._contents, self._sender, signers, self._patience)
             self._tours[endpoint.id] = tour, asyncio.create_task(tour.run())
-        self._tours[endpoint.id][0].go_on(held_until, newest)
+        self._tours[endpoint.id][0].go_on(held_until, newest, tours)
 
     def _signers(self, endpoint: Held) -> list[Webhook]:
         """None where a secret cannot be read: what is signed with no secret of the receiver's is of no use."""
@@ -125,11 +125,14 @@ class Courier:
     async def _prune(self) -> None:
         """In pieces, each a commit of its own."""
         while True:
+            deleted = 0
             try:
                 deleted = await self._post.prune(self._keep_days, PRUNED_AT_ONCE_MAX)
             except Refusal as refusal:
                 log.warning("courier_failed", reason=refusal.reason)
-                deleted = 0
+            except Exception:
+                # As above.
+                log.exception("courier_failed")
             await asyncio.sleep(AGAIN_SECONDS if deleted >= PRUNED_AT_ONCE_MAX else PRUNE_SECONDS)
 
     async def _finish(self) -> None:
@@ -144,6 +147,11 @@ class Courier:
         except Refusal as refusal:
             # Its claims end by themselves.
             log.warning("courier_failed", reason=refusal.reason)
+
+
+def _is_another(now: Held, before: Held) -> bool:
+    """Whether somebody has changed it, or an old secret's time is over."""
+    return (now.generation, now.secrets) != (before.generation, before.secrets)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -28,6 +28,8 @@ log = structlog.stdlib.get_logger()
 
 CONCURRENT_MAX: Final = 32
 """Requests to one endpoint at once."""
+CONCURRENT_TOGETHER: Final = 512
+"""Requests to all endpoints at once: they share a process's open files, often 1,024."""
 WAITING_MAX: Final = 1000
 """So many are taken ahead of what was delivered."""
 TAKEN_AT_ONCE_MIN: Final = 100
@@ -79,6 +81,7 @@ class Tour:
         self._signers = signers
         self._patience = patience
         self._finishing = False
+        self._places = 0
         self._held_until = 0.0
         self._newest = held.position
         self._position = held.position
@@ -92,8 +95,10 @@ class Tour:
         self._mark_at = 0.0
         self._bell = asyncio.Event()
 
-    def go_on(self, held_until: float, newest: Mark) -> None:
-        """The endpoint is held until then (seconds of time.monotonic()), and there may be events up to this mark."""
+    def go_on(self, held_until: float, newest: Mark, tours: int) -> None:
+        """The endpoint is held until then (seconds of time.monotonic()), there may be events up to this mark, and it is
+        one of so many."""
+        self._places = min(CONCURRENT_MAX, CONCURRENT_TOGETHER // tours)
         self._held_until = held_until
         self._newest = max(self._newest, newest)
         self._bell.set()
@@ -192,7 +197,7 @@ class Tour:
         now = monotonic()
         if self.over or not self._has_place(now):
             return
-        parcels = self._schedule.take(now, CONCURRENT_MAX - len(self._sending))
+        parcels = self._schedule.take(now, self._places - len(self._sending))
         if not parcels:
             return
         try:
@@ -208,7 +213,7 @@ class Tour:
 
     def _has_place(self, now: float) -> bool:
         """Whether something may be sent: nothing is once the endpoint may be somebody else's."""
-        return now < self._held_until and len(self._sending) < CONCURRENT_MAX
+        return now < self._held_until and len(self._sending) < self._places
 
     async def _read(self, parcels: Sequence[Parcel], now: float) -> None:
         """Contents, and those of what comes next, because one statement reads a hundred as fast as ten."""
