@@ -13,7 +13,7 @@ from transaction_service.sealing.ports import ID_BYTES, Block, Content, Decided,
 
 LOCK: Final = 0x5345_414C
 """Of the advisory lock that whoever seals has until the commit. Any constant number serves."""
-LOOKED_AT_MAX: Final = 10_000
+LOOKED_AT_MAX: Final = 1000
 """So many rows behind the tip are looked at for the oldest that is not sealed."""
 
 # What was appended since must be in entry_post_time_idx, or it is read whole for each block.
