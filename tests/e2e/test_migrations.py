@@ -4,6 +4,7 @@ import psycopg2
 import pytest
 
 from tests.kit.postgres import Database, migrate, run_migrations
+from tests.kit.tampering import unguarded
 from transaction_service.domain.identity import account_id, label_id
 
 
@@ -35,6 +36,10 @@ INSERT INTO transactions.transaction (id, kind, state, source, destination, amou
 VALUES (gen_random_uuid(), 1, 3, 'wallets/a', 'wallets/b', 1, 'USD', '', '', '{}', 'p', 'r', '', gen_random_uuid(),
     now(), now(), '{"deferred": true}')
 """
+ACTS = [
+    ("transaction", "transactions", "0004", "payouts/a"),
+    ("wallet", "wallets", "0001", "wallets/a"),
+]
 LABELLED = """
 INSERT INTO transactions.transaction (id, kind, state, source, destination, amount, currency, description,
     external_reference, labels, principal, request_id, trace_id, fingerprint, failure_reason, create_time, post_time)
@@ -49,23 +54,38 @@ def test_a_step_down_that_would_lose_a_pending_transfer_is_refused(database: Dat
         result = run_migrations(database, "downgrade", "--tree", "transaction", "0001")
         assert result.returncode != 0
         assert "they would be lost" in result.stderr
-        migrate(database, "check")
     finally:
-        execute(database.owner_dsn, "DELETE FROM transactions.transaction")
+        migrate(database, "upgrade")  # the steps before it were taken
+        with unguarded(database.owner_dsn) as cursor:
+            cursor.execute("DELETE FROM transaction")
+    migrate(database, "check")
+
+
+@pytest.mark.parametrize(("tree", "schema", "revision", "subject"), ACTS)
+def test_a_step_down_that_would_lose_acts_is_refused(
+    database: Database, tree: str, schema: str, revision: str, subject: str
+) -> None:
+    row = f"('{subject}', 1, 'CREATE', '{{}}', '{{}}', 'ann', '', '', now())"
+    execute(database.owner_dsn, f"INSERT INTO {schema}.act VALUES {row}")  # noqa: S608 - our own words
+    try:
+        result = run_migrations(database, "downgrade", "--tree", tree, revision)
+        assert result.returncode != 0
+        assert "there are acts on record" in result.stderr
+    finally:
+        migrate(database, "upgrade")
+        with unguarded(database.owner_dsn, schema) as cursor:
+            cursor.execute("TRUNCATE act")
+    migrate(database, "check")
 
 
 def test_what_was_there_before_is_listed_by_account_and_by_label(database: Database) -> None:
     migrate(database, "downgrade", "--tree", "transaction", "0001")
     execute(database.owner_dsn, LABELLED)
     migrate(database, "upgrade", "--tree", "transaction")
-    connection = psycopg2.connect(database.owner_dsn)
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute("SELECT key::text, count(*) FROM transactions.listing GROUP BY key")
-            listed = dict(cursor.fetchall())
-            cursor.execute("TRUNCATE transactions.transaction, transactions.listing")
-    finally:
-        connection.close()
+    with unguarded(database.owner_dsn) as cursor:
+        cursor.execute("SELECT key::text, count(*) FROM listing GROUP BY key")
+        listed = dict(cursor.fetchall())
+        cursor.execute("TRUNCATE transaction, listing")
     wallets = {account_id("wallets/a"): 2500, account_id("wallets/b"): 2500}
     assert listed == wallets | {label_id("n", str(n)): 1 for n in range(1, 2501)}
 

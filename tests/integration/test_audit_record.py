@@ -20,6 +20,7 @@ from specie.transaction.v1 import (
 )
 
 from tests.kit.calls import Client, connected, failed, key, usd
+from tests.kit.ledger import Ledger
 from tests.kit.tokens import Authorised, bearer, token
 from tests.kit.wallets import asynchronous
 
@@ -170,3 +171,33 @@ async def test_nobody_else_sees_any_of_it(target: str, request_: Any) -> None:  
         method = type(request_).__name__.removesuffix("Request")
         refused = await failed(getattr(audit, method)(request_))
         assert (refused.code, refused.reason) == ("PERMISSION_DENIED", "PERMISSION_DENIED")
+
+
+@asynchronous
+async def test_acts_are_listed_the_newest_first_by_each_filter(target: str, ledger: Ledger) -> None:
+    subject, other = f"payouts/{uuid4()}", f"webhookEndpoints/{uuid4()}"
+    principal = f"ann-{uuid4().hex}"
+    with ledger.session() as cursor:
+        cursor.execute(
+            "INSERT INTO transactions.act SELECT subject, number, word, '{\"state\": \"DEAD\"}', '{}', %s, '', 't',"
+            " now() + number * interval '1 second'"
+            " FROM (VALUES (%s, 1, 'RETRY'), (%s, 2, 'RETRY'), (%s, 3, 'DELETE')) AS made (subject, number, word)",
+            (principal, subject, subject, other),
+        )
+        cursor.connection.commit()
+    async with scene(target) as s:
+
+        async def told(**filters: Any) -> list[tuple[str, int]]:  # noqa: ANN401 - any field
+            return [(act.act, act.number) for act in (await s.audit.ListActs(ListActsRequest(**filters))).acts]
+
+        assert await told(principal=principal) == [("DELETE", 3), ("RETRY", 2), ("RETRY", 1)]
+        assert await told(subject=subject) == [("RETRY", 2), ("RETRY", 1)]
+        assert await told(subject=other, principal=principal) == [("DELETE", 3)]
+        assert await told(subject=other, principal="ben") == []
+        [first] = (await s.audit.ListActs(ListActsRequest(subject=other))).acts
+        assert (dict(first.before), dict(first.after), first.trace_id) == ({"state": "DEAD"}, {}, "t")
+        assert await told(principal=principal, end_time=first.create_time) == [("RETRY", 2), ("RETRY", 1)]
+        assert await told(principal=principal, start_time=first.create_time) == [("DELETE", 3)]
+        page = await s.audit.ListActs(ListActsRequest(principal=principal, page_size=2))
+        rest = await told(principal=principal, page_size=2, page_token=page.next_page_token)
+        assert (len(page.acts), rest) == (2, [("RETRY", 1)])

@@ -55,5 +55,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Fails where there are acts: they would be lost."""
+    if op.get_bind().execute(sa.text(f"SELECT EXISTS (SELECT FROM {SCHEMA}.act)")).scalar_one():  # noqa: S608 - our name
+        raise RuntimeError("there are acts on record; they would be lost")
     op.drop_table("act", schema=SCHEMA)
     op.execute(f"DROP FUNCTION {SCHEMA}.refuse_change()")
