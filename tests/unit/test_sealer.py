@@ -33,11 +33,12 @@ class Store:
         self.script = list(script)
         self.blocks: list[Block] = []
         self.rounds = 0
+        self.asked: list[int] = []
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def seal(self, transactions_max: int, block_of: Callable[[Tip, Decided], Block], public_key: str) -> Round:
-        assert transactions_max == TRANSACTIONS_MAX
+        self.asked.append(transactions_max)
         assert public_key == SIGNER.public_pem
         self.rounds += 1
         await self.gate.wait()
@@ -104,6 +105,16 @@ def test_no_failure_ends_it(error: Exception) -> None:
     async def main() -> None:
         store = Store(error, error, 3)
         await running(store, lambda: store.blocks)
+
+    asyncio.run(main())
+
+
+def test_what_takes_too_long_is_tried_in_smaller_blocks() -> None:
+    async def main() -> None:
+        slow = Refusal("DEADLINE_EXCEEDED", "the statement took too long")
+        store = Store(slow, slow, TRANSACTIONS_MAX // 4, TRANSACTIONS_MAX // 2, TRANSACTIONS_MAX, 3, *[slow] * 20)
+        await running(store, lambda: 1 in store.asked, every_seconds=0.0001)
+        assert store.asked[:6] == [TRANSACTIONS_MAX // n for n in (1, 2, 4, 2, 1, 1)]
 
     asyncio.run(main())
 

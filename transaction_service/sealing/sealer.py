@@ -35,6 +35,7 @@ class Sealer:
         self._store = store
         self._signer = signer
         self._every_seconds = every_seconds
+        self._halvings = 0
 
     async def run(self) -> None:
         """For ever. No failure ends it: the next round tries again. When it is cancelled it lets its round end."""
@@ -44,13 +45,17 @@ class Sealer:
                 done = await _to_its_end(asyncio.create_task(self.round()))
             except Refusal as refusal:
                 log.warning("seal_failed", reason=refusal.reason)
+                if refusal.reason == "DEADLINE_EXCEEDED":
+                    self._halvings = min(self._halvings + 1, TRANSACTIONS_MAX.bit_length())
             except Exception:
                 # A bug must not end what everybody relies on.
                 log.exception("seal_failed")
             else:
                 before, began = began, monotonic()
                 pause = self._every_seconds
-                if done.transactions < TRANSACTIONS_MAX:
+                is_full = done.transactions >= self._transactions_max
+                self._halvings = max(0, self._halvings - 1)
+                if not is_full:
                     await asyncio.sleep(until_full(done.transactions, began - before, pause))
                 continue
             pause = min(2 * pause, PAUSE_SECONDS_MAX)
@@ -58,13 +63,18 @@ class Sealer:
 
     async def round(self) -> Round:
         """One block, if something waits."""
-        done = await self._store.seal(TRANSACTIONS_MAX, self._block_of, self._signer.public_pem)
+        done = await self._store.seal(self._transactions_max, self._block_of, self._signer.public_pem)
         metrics.LAG_SECONDS.set(done.lag_seconds)
         if done.block is not None:
             metrics.SEALED.inc(done.transactions)
             metrics.BLOCKS.inc()
             log.info("sealed", block=done.block.number, transactions=done.transactions)
         return done
+
+    @property
+    def _transactions_max(self) -> int:
+        """What took too long for one statement, of transactions with very long texts, is tried in smaller blocks."""
+        return max(1, TRANSACTIONS_MAX >> self._halvings)
 
     def _block_of(self, tip: Tip, decided: Decided) -> Block:
         leaves = decided.content.leaf_hashes()
