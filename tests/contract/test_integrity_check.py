@@ -350,6 +350,15 @@ def test_a_lap_begins_no_sooner_than_it_should(checking: Books) -> None:
     assert checking.checked().lap_time is not None
 
 
+def test_what_is_held_by_very_many_holds_is_left_to_the_lap(
+    copied: Database, checking: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do(copied, "UPDATE account SET held = 8 WHERE id = %(alice)s")
+    monkeypatch.setattr(integrity_check, "HOLDS_MAX", 0)
+    assert checking.look_at_all_new() == []
+    assert told(checking.lap()[0]) == {("HELD_IS_HOLDS", ALICE)}
+
+
 def test_a_lap_goes_without_sums_that_take_too_long(copied: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(integrity_statements, "LOOK_AT_SUMS", text("SELECT pg_sleep(1000)"))
     do(copied, "UPDATE account SET balance = balance + 1 WHERE id = %(empty)s")
