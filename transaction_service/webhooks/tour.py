@@ -37,9 +37,11 @@ TAKEN_AT_ONCE_MAX: Final = 500
 """Where many wait, none is taken before there is room for some: a statement for each would cost more than sending."""
 CONTENTS_AHEAD: Final = 100
 """Contents are read for so many at once."""
-CONTENTS_MAX: Final = 200
-"""A body of the usual size has 800 bytes, the largest some 35 kB."""
+CONTENTS_LENGTH_MAX: Final = 1_000_000
+"""Characters that are kept for later, for each endpoint. A usual body has 800, the largest some 35,000."""
 MARKED_AT_ONCE: Final = 100
+UNMARKED_MAX: Final = 300
+"""Beyond it nothing is sent before results are on record: while the database stalls."""
 MARK_SECONDS: Final = 0.2
 """A result is put on record so much later at the most: what a kill -9 sends again."""
 LOOK_SECONDS: Final = 0.5
@@ -194,34 +196,48 @@ class Tour:
         self._store_position_at = monotonic() + POSITION_SECONDS
 
     async def _send(self) -> None:
-        now = monotonic()
-        if self.over or not self._has_place(now):
-            return
-        parcels = self._schedule.take(now, self._places - len(self._sending))
+        parcels = self._due()
         if not parcels:
             return
         try:
-            await self._read(parcels, now)
+            await self._read(parcels)
         except BaseException:
             for parcel in parcels:
                 self._schedule.put_back(parcel)
             raise
         for parcel in parcels:
-            task = asyncio.create_task(self._deliver(parcel, self._bodies.pop(parcel.id, None)))
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+            self._start(parcel)
+
+    def _send_next(self) -> None:
+        """What is due and read already: so it waits for no statement that is under way."""
+        for parcel in self._due() if len(self._results) < UNMARKED_MAX else ():
+            if parcel.id in self._bodies:
+                self._start(parcel)
+            else:
+                self._schedule.put_back(parcel)
+
+    def _due(self) -> list[Parcel]:
+        now = monotonic()
+        if self.over or self._finishing or not self._has_place(now):
+            return []
+        return self._schedule.take(now, self._places - len(self._sending))
 
     def _has_place(self, now: float) -> bool:
         """Whether something may be sent: nothing is once the endpoint may be somebody else's."""
         return now < self._held_until and len(self._sending) < self._places
 
-    async def _read(self, parcels: Sequence[Parcel], now: float) -> None:
+    def _start(self, parcel: Parcel) -> None:
+        task = asyncio.create_task(self._deliver(parcel, self._bodies.pop(parcel.id, None)))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _read(self, parcels: Sequence[Parcel]) -> None:
         """Contents, and those of what comes next, because one statement reads a hundred as fast as ten."""
         lacking = [parcel for parcel in parcels if parcel.id not in self._bodies]
         if not lacking:
             return
-        if len(self._bodies) < CONTENTS_MAX:
-            wanted = {parcel.id for parcel in lacking}
+        if sum(map(len, self._bodies.values())) < CONTENTS_LENGTH_MAX:
+            wanted, now = {parcel.id for parcel in lacking}, monotonic()
             ahead = (p for p in self._schedule if p.due <= now and p.id not in self._bodies and p.id not in wanted)
             lacking += islice(ahead, CONTENTS_AHEAD - len(lacking))
         self._bodies |= await self._contents.bodies(lacking)
@@ -248,6 +264,7 @@ class Tour:
                 error=answer.problem,
             )
         self._note(parcel, answer, began)
+        self._send_next()
 
     async def _answer(self, parcel: Parcel, body: str | None) -> Answer:
         if body is None:
