@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -129,7 +130,7 @@ def test_what_is_posted_and_what_fails_is_told_as_the_api_tells_it(house: House,
     for got, name in zip((posted, failed), names, strict=True):
         told = got.body["data"]["transaction"]
         assert MessageToDict(ParseDict(told, Transaction())) == MessageToDict(listed[name])
-        assert got.body["timestamp"] == told["decideTime"]
+        assert datetime.fromisoformat(got.body["timestamp"]) == datetime.fromisoformat(told["decideTime"])
         assert told["labels"] == {}, "what is empty is told as well"
     assert posted.body["data"]["transaction"]["amount"] == {"currencyCode": "USD", "minorUnits": "10"}
     assert failed.body["data"]["transaction"]["error"]["details"][0]["reason"] == "INSUFFICIENT_FUNDS"
