@@ -4,7 +4,7 @@ python -m bench.receiver
 """
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 
@@ -17,12 +17,12 @@ class Receiver(asyncio.Protocol):
     """One connection, kept. Requests come one after the other, each with its length."""
 
     def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
+        self._transport: Any = None
+        """asyncio.Transport; uvloop's does not say that it is one."""
         self._read = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
+        self._transport = transport
 
     def data_received(self, data: bytes) -> None:
         self._read += data
@@ -33,8 +33,7 @@ class Receiver(asyncio.Protocol):
             if len(self._read) < whole:
                 return
             self._read = self._read[whole:]
-            if self._transport is not None:
-                self._transport.write(TAKEN)
+            self._transport.write(TAKEN)
 
 
 async def serve() -> None:
