@@ -1,6 +1,7 @@
 """The way to receivers: nowhere it may not go, nothing followed, and no more read or waited for than is bearable."""
 
 import asyncio
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -52,6 +53,16 @@ def test_it_does_not_go_to_this_machine_however_that_is_written(receiver: Receiv
 def test_nor_encrypted_to_private_networks(url: str) -> None:
     [answer] = send(url, private=False)
     assert "may not go to" in answer.error
+
+
+def test_what_the_inner_address_of_a_name_is_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_up(_host: str, port: int, *_: object, **__: object) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in ("10.1.2.3", "10.1.2.4")]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    [answer] = send("https://inner.example.com/", private=False)
+    assert "may not go to" in answer.error
+    assert "10.1.2" not in answer.error
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "0.0.0.0"])  # noqa: S104

@@ -66,7 +66,8 @@ class HttpSender:
             family, kind, protocol, _, place = found
             address = str(place[0])
             if not is_allowed(address, self._private) or (plain and not is_private(address)):
-                raise PermissionError(EACCES, f"{address} is an address that webhooks may not go to")
+                # Which one is not told: it would be a way to read the inner DNS.
+                raise PermissionError(EACCES, "it has an address that webhooks may not go to")
             return socket.socket(family, kind, protocol)
 
         return ClientSession(
