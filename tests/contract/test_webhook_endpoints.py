@@ -267,7 +267,8 @@ def crowded(postgres_server: Server) -> Iterator[tuple[Hooks, Endpoint]]:
             "INSERT INTO transactions.webhook_delivery (id, endpoint_id, event_id, event_type, subject, wallets, xid,"
             " mark_id, state, attempts, next_time, last_status, last_error, create_time)"
             " SELECT gen_random_uuid(), endpoint, 'evt', 'transaction.posted', 'transactions/1', '{}', n,"
-            " gen_random_uuid(), CASE WHEN n %% 16 = 0 THEN 1 ELSE 2 END, 0, CASE WHEN n %% 16 = 0 THEN now() END, 0, '',"
+            " gen_random_uuid(), CASE WHEN n %% 16 = 0 THEN 1 ELSE 2 END, 0,"
+            " CASE WHEN n %% 16 = 0 THEN now() END, 0, '',"
             " timestamptz '2026-01-01' + n / %s * interval '1 second'"
             " FROM unnest(%s::uuid[]) AS endpoint, generate_series(1, %s) AS n",
             STORED_AT_ONCE,
