@@ -4,16 +4,15 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from random import Random
 
 import pytest
 
-from tests.kit.builders import deposit, transfer
+from tests.kit.builders import transfer
 from tests.kit.ledgers import Ledger, funded, postgres_ledger, session
 from tests.kit.postgres import Database
+from tests.kit.writers import write
 from transaction_service.domain.book import Book
-from transaction_service.domain.movement import Manner, Outcome, TransactionState, Work
-from transaction_service.domain.terms import Terms
+from transaction_service.domain.movement import TransactionState
 
 WRITERS = 4
 GROUPS = 40
@@ -114,16 +113,8 @@ class Crowd:
                 thread.join()
 
     def _write(self, ledger: Ledger, number: int) -> None:
-        choose = Random(number)  # noqa: S311 - a choice, not a secret
         self._barrier.wait()
-        for _ in range(GROUPS):
-            source, destination = choose.sample(self._wallets, 2)
-            group = [transfer(source, destination, choose.choice([1, 10_000])) for _ in range(choose.randint(1, 5))]
-            pending = transfer(source, destination, 1, terms=Terms(deferred=True))
-            answers = [*ledger.post(*group, deposit(source, 1), pending), *ledger.work(Work([pending], Manner.DUE))]
-            for answer in answers:
-                assert isinstance(answer, Outcome)
-                self.written[answer.transaction.movement.id] = answer.transaction.state
+        write(ledger, self._wallets, number, GROUPS, self.written)
 
     def _follow(self, ledger: Ledger, number: int) -> None:
         mark = self._start

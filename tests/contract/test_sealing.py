@@ -4,7 +4,6 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from random import Random
 from typing import Any
 
 import pytest
@@ -17,7 +16,8 @@ from tests.kit.builders import deposit, transfer
 from tests.kit.ledgers import Ledger, funded, postgres_ledger, session
 from tests.kit.postgres import Database
 from tests.kit.sealing import Chain, SealedBlock, chain_of
-from transaction_service.domain.movement import Manner, Movement, Outcome, TransactionState, Work
+from tests.kit.writers import write
+from transaction_service.domain.movement import Manner, Movement, TransactionState, Work
 from transaction_service.domain.terms import Terms
 
 WRITERS = 3
@@ -210,16 +210,8 @@ class Crowd:
                 thread.join()
 
     def _write(self, ledger: Ledger, number: int) -> None:
-        choose = Random(number)  # noqa: S311 - a choice, not a secret
         self._barrier.wait()
-        for _ in range(GROUPS):
-            source, destination = choose.sample(self._wallets, 2)
-            group = [transfer(source, destination, choose.choice([1, 10_000])) for _ in range(choose.randint(1, 5))]
-            pending = transfer(source, destination, 1, terms=Terms(deferred=True))
-            answers = [*ledger.post(*group, deposit(source, 1), pending), *ledger.work(Work([pending], Manner.DUE))]
-            for answer in answers:
-                assert isinstance(answer, Outcome)
-                self.decided[answer.transaction.movement.id] = answer.transaction.state
+        write(ledger, self._wallets, number, GROUPS, self.decided)
 
     def _seal(self, chain: Chain) -> None:
         self._barrier.wait()
