@@ -12,8 +12,8 @@ from transaction_service.domain.terms import Terms
 def write(
     ledger: Ledger, wallets: Sequence[str], seed: int, groups: int, written: MutableMapping[str, TransactionState]
 ) -> None:
-    """So many groups, some of which fails, each with a pending transfer that is decided after it. `written`: what became
-    of each transaction, by its id."""
+    """So many groups, some of which fails, each with a pending transfer that is decided after it. `written`: what
+    became of each transaction, by its id."""
     choose = Random(seed)  # noqa: S311 - a choice, not a secret
     for _ in range(groups):
         source, destination = choose.sample(wallets, 2)
