@@ -222,6 +222,7 @@ def late_beginning(blocks: list[Block]) -> None:
         (with_a_gap, 2, "block 2 does not follow what stands before it: the ledger was rewritten"),
         (late_beginning, 1, "block 1 does not follow what stands before it: the ledger was rewritten"),
     ],
+    ids=lambda value: value.__name__ if callable(value) else "",
 )
 def test_a_tampered_block_is_named(tamper: Callable[[list[Block]], None], block: int, text: str) -> None:
     blocks = chain()
