@@ -2,10 +2,13 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from specie_cli.stack.authority import Authority
 from tests.kit.ports import free_port
 from tests.kit.receiver import Receiver, Reply
 from transaction_service.adapters.webhook_sender import ANSWER_BYTES_MAX, HttpSender
@@ -149,3 +152,31 @@ def test_whatever_a_receiver_says_is_an_answer_or_none(spoken: bytes, status: in
     answer = asyncio.run(work())
     assert answer.status == status
     assert bool(answer.problem) == (status == 0)
+
+
+@pytest.fixture
+def encrypted(tmp_path: Path) -> Iterator[tuple[Receiver, Path]]:
+    """A receiver on 127.0.0.1 with a certificate, and the authority that signed it."""
+    authority = Authority(tmp_path)
+    authority.make()
+    pair = authority.sign("receiver", ["127.0.0.1"])
+    own = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    own.load_cert_chain(pair.certificate, pair.key)
+    with Receiver(encrypted_by=own) as listening:
+        yield listening, authority.certificate
+
+
+def test_a_certificate_of_a_known_authority_is_taken(
+    encrypted: tuple[Receiver, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver, authority = encrypted
+    trusting = ssl.create_default_context(cafile=str(authority))
+    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", trusting)
+    assert send(f"https://127.0.0.1:{receiver.port}/hook") == [Answer(200)]
+
+
+def test_a_certificate_of_any_other_is_not(encrypted: tuple[Receiver, Path]) -> None:
+    receiver, _ = encrypted
+    [answer] = send(f"https://127.0.0.1:{receiver.port}/hook")
+    assert answer.status == 0
+    assert receiver.got == []

@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import random
+import ssl
 import subprocess
 import sys
 import threading
@@ -70,6 +71,7 @@ class Receiver:
     answer: Callable[[Got], Reply] = field(default=lambda _: Reply())
     got: list[Got] = field(default_factory=list)
     port: int = field(default_factory=free_port)
+    encrypted_by: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -120,7 +122,7 @@ class Receiver:
         application.router.add_post("/{path:.*}", self._handle)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self.encrypted_by).start()
 
     async def _die(self) -> None:
         if self._runner is not None:
