@@ -1,7 +1,6 @@
 """Webhooks' secrets: as Standard Webhooks has them, unreadable as they are kept, readable after a change of keys."""
 
 import base64
-from base64 import b64encode
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -69,7 +68,7 @@ def test_what_no_key_opens_is_unreadable(tmp_path: Path, changed: str) -> None:
         (b"", "there is none in it"),
         (b" \n\n", "there is none in it"),
         (b"not a key", "key 1 is not 32 bytes"),
-        (b64encode(bytes(32)) + b"\n" + b"c2hvcnQ=\n", "key 2 is not 32 bytes"),
+        (base64.b64encode(bytes(32)) + b"\n" + b"c2hvcnQ=\n", "key 2 is not 32 bytes"),
         (b"\xff\xfe", "no text of ASCII"),
     ],
 )
