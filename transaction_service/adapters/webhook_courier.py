@@ -121,13 +121,14 @@ PRUNE: Final = """
 DELETE FROM transactions.webhook_delivery WHERE id = ANY (ARRAY(
     SELECT old.id FROM transactions.webhook_endpoint AS endpoint CROSS JOIN LATERAL (
         SELECT id, state, deliver_time FROM transactions.webhook_delivery WHERE endpoint_id = endpoint.id
-        ORDER BY xid, mark_id, id LIMIT :looked_at
+        ORDER BY create_time, xid, mark_id LIMIT :looked_at
     ) AS old
     WHERE old.state = 2 AND old.deliver_time < now() - :keep LIMIT :limit
 ))
 """
 
-# Index: webhook_delivery_endpoint_idx, from each endpoint that has deliveries to the next one.
+# Index: webhook_delivery_endpoint_idx, from each endpoint that has deliveries to the next one. Sorted as the index is,
+# so that it is walked: left to choose, PostgreSQL reads the whole table where no endpoint was deleted.
 PRUNE_DELETED: Final = """
 WITH RECURSIVE addressed AS (
     (SELECT endpoint_id FROM transactions.webhook_delivery ORDER BY endpoint_id LIMIT 1)
@@ -138,10 +139,11 @@ WITH RECURSIVE addressed AS (
     ) FROM addressed WHERE addressed.endpoint_id IS NOT NULL
 )
 DELETE FROM transactions.webhook_delivery WHERE id = ANY (ARRAY(
-    SELECT id FROM transactions.webhook_delivery WHERE endpoint_id = ANY (ARRAY(
-        SELECT endpoint_id FROM addressed
-        WHERE NOT EXISTS (SELECT FROM transactions.webhook_endpoint AS endpoint WHERE endpoint.id = endpoint_id)
-    ))
+    SELECT lost.id FROM addressed CROSS JOIN LATERAL (
+        SELECT id FROM transactions.webhook_delivery WHERE endpoint_id = addressed.endpoint_id
+        ORDER BY create_time, xid, mark_id LIMIT :limit
+    ) AS lost
+    WHERE NOT EXISTS (SELECT FROM transactions.webhook_endpoint AS endpoint WHERE endpoint.id = addressed.endpoint_id)
     LIMIT :limit
 ))
 """
