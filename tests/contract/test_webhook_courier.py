@@ -369,6 +369,7 @@ def test_what_somebody_wants_once_more_is_told(post: Post, hooks: Hooks, endpoin
     for one in (first, second):
         run(hooks.endpoints.redeliver(one.id, ANN))
     assert [(one.id, one.attempts) for one in post.waiting(held, known)] == [(first.id, 0), (second.id, 0)]
+    assert post.mark(held, *map(taken, others)), "the answers to all else count"
 
 
 def test_who_gives_up_disables_with_an_act_and_an_event(post: Post, hooks: Hooks, endpoint: Endpoint) -> None:

@@ -90,6 +90,19 @@ def test_tried_is_what_was_sent_in_vain_and_is_not_away() -> None:
     assert schedule.tried() == {parcel(1).id, parcel(2).id}
 
 
+def test_what_is_wanted_once_more_is_due_now() -> None:
+    schedule = schedule_of(parcel(1, "a", attempts=3, due=1_000))
+    schedule.renew(parcel(1, "a"))
+    assert commits(schedule.take(0, ALL)) == [1]
+
+
+def test_but_not_twice_at_once() -> None:
+    schedule = schedule_of(parcel(1, "a", attempts=3))
+    schedule.take(0, ALL)
+    schedule.renew(parcel(1, "a"))
+    assert schedule.take(0, ALL) == []
+
+
 def test_nothing_is_due_where_nothing_waits() -> None:
     schedule = schedule_of(parcel(1, "a"))
     assert len(schedule) == 1

@@ -191,9 +191,8 @@ class SqlEndpoints:
             before = _to_delivery(row)
             changed = update(delivery).where(delivery.c.id == delivery_id).values(AS_NEW)
             after = _to_delivery(connection.execute(changed.returning(*DELIVERY_COLUMNS)).one())
-            # The courier looks at what waits when it takes the endpoint up.
-            taken_up = update(endpoint).where(endpoint.c.id == endpoint_id)
-            connection.execute(taken_up.values(generation=endpoint.c.generation + 1))
+            # The courier sees it when it looks. To make it begin anew would be to lose the answers that are under way,
+            # and where many are redelivered one after the other, to send everything again with each of them.
             write_act(
                 connection,
                 ENDPOINTS + endpoint_id,

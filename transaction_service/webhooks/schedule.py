@@ -101,6 +101,11 @@ class Schedule:
         self._away.discard(parcel.id)
         self._offer(parcel)
 
+    def renew(self, parcel: Parcel) -> None:
+        """Somebody wants it to be sent as if it was new. One that is away is being sent: its answer will count."""
+        if parcel.id not in self._away:
+            self.put_back(parcel)
+
     def _offer(self, parcel: Parcel) -> None:
         if parcel.id not in self._away and self._is_first(parcel):
             heappush(self._next, (parcel.due, parcel.mark, parcel.id))

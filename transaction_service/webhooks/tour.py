@@ -331,6 +331,6 @@ class Tour:
     def _add(self, parcels: Sequence[Parcel]) -> None:
         for parcel in parcels:
             if parcel.id in self._schedule:
-                self._schedule.put_back(parcel)
+                self._schedule.renew(parcel)
             else:
                 self._schedule.add(parcel)
