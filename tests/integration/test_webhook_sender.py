@@ -3,8 +3,10 @@
 import asyncio
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,6 +116,35 @@ def test_where_nobody_listens_there_is_no_connection() -> None:
 def test_a_host_that_is_not_known_is_no_connection() -> None:
     [answer] = send("https://nobody.invalid/hook")
     assert answer.error.startswith("no connection")
+
+
+def test_names_whose_servers_do_not_answer_hold_up_no_others(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up, over = socket.getaddrinfo, threading.Event()
+
+    def slow(host: str, *args: Any, **more: Any) -> Any:  # noqa: ANN401 - as getaddrinfo
+        if host.startswith("silent"):
+            over.wait(60)
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return look_up(host, *args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+
+    async def work() -> list[Answer]:
+        sender = HttpSender(10, private=True)
+        silent = [asyncio.create_task(sender.send(f"https://silent{n}.example/", HEADERS, "{}")) for n in range(100)]
+        try:
+            heard = await sender.send(f"http://localhost:{receiver.port}/hook", HEADERS, "{}")
+            over.set()
+            return [heard, *await asyncio.gather(*silent)]
+        finally:
+            over.set()
+            await sender.close()
+
+    heard, *silent = asyncio.run(work())
+    assert heard == Answer(200)
+    assert all(answer.error.startswith("no connection") for answer in silent)
 
 
 def test_who_does_not_speak_tls_is_no_receiver(receiver: Receiver) -> None:

@@ -22,6 +22,7 @@ from aiohttp import (
 )
 from aiohttp.connector import AddrInfoType
 
+from transaction_service.adapters.webhook_names import Names
 from transaction_service.webhooks.addresses import is_allowed, is_private
 from transaction_service.webhooks.sending import Answer, retry_after_seconds
 
@@ -75,6 +76,7 @@ class HttpSender:
                 limit=0,  # the courier sees to it
                 keepalive_timeout=KEEP_ALIVE_SECONDS,
                 ttl_dns_cache=NAMES_KEPT_SECONDS,
+                resolver=Names(),
                 socket_factory=connect,
             ),
             timeout=ClientTimeout(total=self._timeout_seconds),
