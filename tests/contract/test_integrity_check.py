@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from tests.kit.builders import code, transfer
 from tests.kit.checked import Books, books
-from tests.kit.everything import PAID, SPLIT, VALUES, post_something_of_everything
+from tests.kit.everything import PAID, SPLIT, VALUES, WITH_FEE, post_something_of_everything
 from tests.kit.ledgers import Ledger, postgres_ledger, session
 from tests.kit.postgres import Database, Server
 from tests.kit.tampering import unguarded
@@ -68,7 +68,7 @@ WHOLE, TINY = {"accounts": 2000, "entries": 20_000}, {"accounts": 3, "entries": 
 def cut_into(pages: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """A lap."""
     monkeypatch.setattr(integrity_check, "_PAGE", pages | {"findings_max": FINDINGS_MAX})
-    monkeypatch.setattr(integrity_check, "FEED_PAGE", pages["entries"])
+    monkeypatch.setattr(integrity_check, "TIME_PAGE", pages["entries"])
 
 
 @pytest.fixture(params=[WHOLE, TINY], ids=["whole", "cut"])
@@ -99,6 +99,7 @@ def test_nothing_was_checked_before_the_first_look(checking: Books) -> None:
 ALICE, BOB = "wallets/alice", "wallets/bob"
 OF_PAID = ("SUM_IS_ZERO", f"transactions/{PAID.id}")
 OF_SPLIT = ("SUM_IS_ZERO", f"transactions/{SPLIT.id}")
+NOT_AS_ASKED = "ENTRIES_AS_ASKED"
 DAMAGE = {
     "the amount of an entry": (
         "UPDATE entry SET amount = amount + 1 WHERE account_id = %(bob)s AND transaction_id = %(paid)s",
@@ -106,7 +107,51 @@ DAMAGE = {
     ),
     "the amounts of a transaction, as if it were another one": (
         "UPDATE entry SET amount = amount + sign(amount) WHERE transaction_id = %(paid)s",
-        {("BALANCE_IS_SUM", ALICE), ("BALANCE_IS_SUM", BOB)},
+        {(NOT_AS_ASKED, f"transactions/{PAID.id}"), ("BALANCE_IS_SUM", ALICE), ("BALANCE_IS_SUM", BOB)},
+    ),
+    "what a transaction says that it moved": (
+        "UPDATE transaction SET amount = amount + 1 WHERE id = %(paid)s",
+        {(NOT_AS_ASKED, f"transactions/{PAID.id}")},
+    ),
+    "whom a transaction says that it paid": (
+        "UPDATE transaction SET destination = 'wallets/carol' WHERE id = %(paid)s",
+        {(NOT_AS_ASKED, f"transactions/{PAID.id}")},
+    ),
+    "what a transaction says of its fee": (
+        "UPDATE transaction SET terms = jsonb_set(terms, '{fee,0}', '5') WHERE id = %(with_fee)s",
+        {(NOT_AS_ASKED, f"transactions/{WITH_FEE.id}")},
+    ),
+    "whether a transaction says that its fee is included": (
+        "UPDATE transaction SET terms = jsonb_set(terms, '{fee,2}', 'true') WHERE id = %(with_fee)s",
+        {(NOT_AS_ASKED, f"transactions/{WITH_FEE.id}")},
+    ),
+    "that a transaction has a fee": (
+        "UPDATE transaction SET terms = NULL WHERE id = %(with_fee)s",
+        {(NOT_AS_ASKED, f"transactions/{WITH_FEE.id}")},
+    ),
+    "what a transaction says of its postings": (
+        "UPDATE transaction SET terms = jsonb_set(terms, '{postings,1,1}', '2') WHERE id = %(split)s",
+        {(NOT_AS_ASKED, f"transactions/{SPLIT.id}")},
+    ),
+    "terms that nobody can read": (
+        """UPDATE transaction SET terms = '{"fee": {"x": "y"}}' WHERE id = %(with_fee)s""",
+        {(NOT_AS_ASKED, f"transactions/{WITH_FEE.id}")},
+    ),
+    "terms that nobody can add up": (
+        """UPDATE transaction SET terms = '{"postings": "x", "fee": ["4", null]}' WHERE id = %(split)s""",
+        {(NOT_AS_ASKED, f"transactions/{SPLIT.id}")},
+    ),
+    "the name of an account": (
+        "UPDATE account SET name = 'wallets/mallory' WHERE id = %(carol)s",
+        {(NOT_AS_ASKED, f"transactions/{SPLIT.id}")},
+    ),
+    "the currency of all who were in it": (
+        "UPDATE account SET currency = 'EUR' WHERE currency = 'USD'",
+        {(NOT_AS_ASKED, f"transactions/{PAID.id}")},
+    ),
+    "the time of all entries of a transaction": (
+        "UPDATE entry SET post_time = post_time + interval '1 microsecond' WHERE transaction_id = %(paid)s",
+        {("ENTRY_IS_POSTED", f"transactions/{PAID.id}")},
     ),
     "the balance of an entry in the middle": (
         "UPDATE entry SET balance = balance + 1 WHERE account_id = %(alice)s AND seq = 3",
@@ -229,7 +274,7 @@ ONLY_OLD = {
     ),
     "an entry of an account and of a transaction that never were": (
         "INSERT INTO entry VALUES (%(nobody)s, 1, %(never)s, 5, 5, now())",
-        {("NO_GAP", f"transactions/{VALUES['never']}")},
+        {("NO_GAP", f"transactions/{VALUES['never']}"), ("ENTRY_IS_POSTED", f"transactions/{VALUES['never']}")},
     ),
 }
 
@@ -249,6 +294,7 @@ def test_what_is_found_is_told_with_what_it_is_and_what_it_should_be(copied: Dat
     do(copied, "UPDATE account SET held = 8 WHERE id = %(alice)s")
     details = {finding.broken.check: finding.broken.detail for finding in checking.look_at_all_new()}
     assert details == {
+        NOT_AS_ASKED: "its entries are not those that its accounts, amount, fee or postings ask for",
         "SUM_IS_ZERO": "its entries in USD sum to 1 and not to 0",
         "BALANCE_IS_SUM": "entry 2 found 19, entry 1 has left 20",
         "HELD_IS_HOLDS": "8 is held, its open holds reserve 7",

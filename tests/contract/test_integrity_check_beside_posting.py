@@ -98,7 +98,7 @@ def running(targets: Sequence[Callable[[], None]]) -> Iterator[None]:
 
 def test_there_is_no_false_alarm(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(integrity_check, "_PAGE", {"accounts": 2, "entries": 50, "findings_max": FINDINGS_MAX})
-    monkeypatch.setattr(integrity_check, "FEED_PAGE", 50)
+    monkeypatch.setattr(integrity_check, "TIME_PAGE", 50)
     over = threading.Event()
     with ExitStack() as stack:
         ledgers = [stack.enter_context(postgres_ledger(database)) for _ in range(POSTERS)]

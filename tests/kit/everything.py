@@ -55,6 +55,9 @@ POSTS = [
 VALUES = {name: account_id(f"wallets/{name}") for name in ("alice", "bob", "carol", "erin", "empty")} | {
     "paid": PAID.id,
     "split": SPLIT.id,
+    "with_fee": WITH_FEE.id,
+    "deposit": POSTS[0][0].id,
+    "waiting": WAITING.id,
     "poor": POOR.id,
     "open": OPEN.id,
     "freed": FREED.id,

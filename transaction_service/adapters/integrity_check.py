@@ -23,15 +23,18 @@ from transaction_service.integrity.ports import Checked, Lap, Page, Step
 
 log = structlog.stdlib.get_logger()
 
-FEED_PAGE: Final = 10_000
+TIME_PAGE: Final = 10_000
 """Transactions of a page of the lap."""
 ACCOUNTS_PAGE: Final = 2000
 """Accounts of a page: an empty one costs some 10 us, for it may have holds."""
 ENTRIES_PAGE: Final = 20_000
 """Entries of a page."""
+LOOKED_UP_MAX: Final = 1000
+"""Entries of others in the time of what is looked at: of so many of them the transaction is looked up."""
 HOLDS_MAX: Final = 1000
 """An account with more open holds than this has them summed by the lap only, not whenever one of them is new."""
 FIRST, LAST = str(UUID(int=0)), str(UUID(int=2**128 - 1))
+_BOUNDS: Final = {"findings_max": FINDINGS_MAX, "looked_up_max": LOOKED_UP_MAX}
 _PAGE: Final = {"accounts": ACCOUNTS_PAGE, "entries": ENTRIES_PAGE, "findings_max": FINDINGS_MAX}
 
 
@@ -70,7 +73,9 @@ class SqlSoundness:
         id_, found = account_id(name), dict[tuple[Check, str], Broken]()
         begin: tuple[str, int] | None = id_, 0
         while begin is not None:
-            page = await self._database.run(partial(_page_of_accounts, begin=begin, until_account=id_))
+            page = await self._database.run(
+                partial(_page_of_accounts, begin=begin, until_account=id_, with_transactions=True)
+            )
             for broken in _broken(page.found):
                 found.setdefault((broken.check, broken.subject), broken)
             begin = None if page.next is None else _beginning_of(page.next)
@@ -86,7 +91,7 @@ def _look_at_new(connection: Connection, limit: int) -> Step | None:
         "after_xid": state.until_xid,
         "after_id": state.until_id,
         "limit": limit,
-        "findings_max": FINDINGS_MAX,
+        **_BOUNDS,
     }
     stretch = connection.execute(statements.LOOK_AT_NEW, values).one()
     seen = [*stretch.found]
@@ -114,13 +119,13 @@ def _go_on_with_lap(connection: Connection, every_seconds: float, rest_per_work:
     if state.rest_seconds is not None and state.rest_seconds > 0:
         return Page(state.rest_seconds, len(state.findings), (), None)
     if state.lap_account is None:
-        return _through_feed(connection, state, rest_per_work)
+        return _through_time(connection, state, rest_per_work)
     return _through_accounts(connection, state, rest_per_work)
 
 
 def _begin_lap(connection: Connection, state: Any, rest_per_work: float) -> Page:  # noqa: ANN401 - a row
     findings, new = _merged(state, _sums_that_are_not_0(connection))
-    values = {"zero": FIRST, "rest_per_work": rest_per_work, "findings": _written(findings)}
+    values = {"rest_per_work": rest_per_work, "findings": _written(findings)}
     rest = connection.execute(statements.BEGIN_LAP, values).scalar_one()
     return Page(rest, len(findings), new, None)
 
@@ -139,30 +144,19 @@ def _sums_that_are_not_0(connection: Connection) -> list[Sequence[str]]:
         return []
 
 
-def _through_feed(connection: Connection, state: Any, rest_per_work: float) -> Page:  # noqa: ANN401 - a row
+def _through_time(connection: Connection, state: Any, rest_per_work: float) -> Page:  # noqa: ANN401 - a row
     connection.exec_driver_sql(statements.PLANNER)
-    stretch = connection.execute(
-        statements.LAP_THROUGH_FEED,
-        {
-            "after_xid": state.lap_xid,
-            "after_id": state.lap_id,
-            "until_xid": state.until_xid,
-            "until_id": state.until_id,
-            "limit": FEED_PAGE,
-            "findings_max": FINDINGS_MAX,
-        },
-    ).one()
-    findings, new = _merged(state, stretch.found)
-    xid, id_ = stretch.until or (state.lap_xid, state.lap_id)
-    is_over = stretch.transactions < FEED_PAGE
-    went = {"xid": xid, "id": id_, "account": FIRST if is_over else None}
+    place = {"until": state.lap_until, "limit": TIME_PAGE}
+    period = connection.execute(statements.LAP_THROUGH_TIME, place | _BOUNDS).one()
+    findings, new = _merged(state, period.found)
+    went = {"until": period.until, "account": FIRST if period.is_over else None}
     values = {"rest_per_work": rest_per_work, "findings": _written(findings)}
-    rest = connection.execute(statements.WENT_THROUGH_FEED, went | values).scalar_one()
+    rest = connection.execute(statements.WENT_THROUGH_TIME, went | values).scalar_one()
     return Page(rest, len(findings), new, None)
 
 
 def _through_accounts(connection: Connection, state: Any, rest_per_work: float) -> Page:  # noqa: ANN401 - a row
-    page = _page_of_accounts(connection, (state.lap_account, state.lap_seq), LAST)
+    page = _page_of_accounts(connection, (state.lap_account, state.lap_seq), LAST, with_transactions=False)
     findings, new = _merged(state, page.found)
     if page.next is None:
         kept = still_there(findings, state.lap_began)
@@ -175,9 +169,16 @@ def _through_accounts(connection: Connection, state: Any, rest_per_work: float) 
     return Page(rest, len(findings), new, None)
 
 
-def _page_of_accounts(connection: Connection, begin: Sequence[Any], until_account: str) -> Any:  # noqa: ANN401 - a row
+def _page_of_accounts(
+    connection: Connection, begin: Sequence[Any], until_account: str, *, with_transactions: bool
+) -> Any:  # noqa: ANN401 - a row
     connection.exec_driver_sql(statements.PLANNER)
-    place = {"account": begin[0], "seq": begin[1], "until_account": until_account}
+    place = {
+        "account": begin[0],
+        "seq": begin[1],
+        "until_account": until_account,
+        "with_transactions": with_transactions,
+    }
     return connection.execute(statements.LOOK_AT_ACCOUNTS, place | _PAGE).one()
 
 

@@ -14,6 +14,8 @@ class Check(StrEnum):
     """What is checked; the contract's names."""
 
     SUM_IS_ZERO = "SUM_IS_ZERO"
+    ENTRIES_AS_ASKED = "ENTRIES_AS_ASKED"
+    ENTRY_IS_POSTED = "ENTRY_IS_POSTED"
     BALANCE_IS_SUM = "BALANCE_IS_SUM"
     NO_GAP = "NO_GAP"
     HELD_IS_HOLDS = "HELD_IS_HOLDS"

@@ -30,10 +30,9 @@ def upgrade() -> None:
         sa.Column("check_time", TIME, comment="when it last looked at what is new"),
         sa.Column("lap_began", TIME, comment="null: none is under way"),
         sa.Column(
-            "lap_xid", sa.BigInteger, nullable=False, comment="the lap has been through the feed up to this place"
+            "lap_until", TIME, nullable=False, comment="the lap has been through what was decided up to this time"
         ),
-        sa.Column("lap_id", ID, nullable=False),
-        sa.Column("lap_account", ID, comment="then through the accounts before it; null: it is still in the feed"),
+        sa.Column("lap_account", ID, comment="then through the accounts before it; null: it is not there yet"),
         sa.Column("lap_seq", sa.BigInteger, nullable=False, comment="of that account, through its entries up to it"),
         sa.Column("lap_entries", sa.BigInteger, nullable=False, comment="entries that it has been through so far"),
         sa.Column("lap_rest_until", TIME, comment="it does not go on before"),
@@ -51,8 +50,7 @@ def upgrade() -> None:
                 "until_xid": 0,
                 "until_id": BEGINNING,
                 "checked_entries": 0,
-                "lap_xid": 0,
-                "lap_id": BEGINNING,
+                "lap_until": "-infinity",
                 "lap_seq": 0,
                 "lap_entries": 0,
                 "lap_seconds": 0,

@@ -222,9 +222,11 @@ class IntegrityFinding(_message.Message):
     DETAIL_FIELD_NUMBER: _builtins.int
     FIND_TIME_FIELD_NUMBER: _builtins.int
     check: _builtins.str
-    """What was checked: `SUM_IS_ZERO` (the balances of a currency, or the entries of a transaction), `BALANCE_IS_SUM` (an
-    account's balance and that of its last entry against the sum of its entries), `NO_GAP` (its entries are numbered 1 to
-    its version), `HELD_IS_HOLDS` (what is held against its open holds).
+    """What was checked: `SUM_IS_ZERO` (the balances of a currency, or the entries of a transaction), `ENTRIES_AS_ASKED` (the
+    entries of a transaction against its accounts, amount, fee and postings), `ENTRY_IS_POSTED` (an entry's transaction
+    exists, is posted, moves money, and was decided at the entry's time), `BALANCE_IS_SUM` (an account's balance and that
+    of its last entry against the sum of its entries), `NO_GAP` (its entries are numbered 1 to its version),
+    `HELD_IS_HOLDS` (what is held against its open holds).
     """
     subject: _builtins.str
     """Where: a currency, the name of an account, `transactions/{uuid}`."""
