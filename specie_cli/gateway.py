@@ -107,14 +107,11 @@ def explain(error: grpc.RpcError, server: str, request_id: str | None) -> int:
     if status is None:
         console.print(show.plain(f"error: {error.code().name}: {error.details()}"), style="red")
     else:
-        info, fields = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        info = error_details_pb2.ErrorInfo()
         for detail in status.details:
             if detail.Unpack(info):
                 reason = info.reason
-            detail.Unpack(fields)
         console.print(show.plain(f"error: {reason or error.code().name}: {status.message}"), style="red")
-        for violation in fields.field_violations:
-            console.print(show.plain(f"  {violation.field}: {violation.description}"))
     unreachable = status is None and error.code() is grpc.StatusCode.UNAVAILABLE
     if unreachable:
         console.print(f"Is anything listening on {server}? `specie up` starts a stack; --server names another one.")

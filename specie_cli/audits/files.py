@@ -83,7 +83,7 @@ def text_of(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(BYTES_MAX + 1)
     except OSError as error:
-        raise Refused(str(error)) from error
+        raise Refused(f"{path} cannot be read: {error.strerror}") from error
     if len(content) > BYTES_MAX:
         raise Refused(f"{path} is too long to be what it should be")
     try:

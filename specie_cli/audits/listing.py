@@ -1,9 +1,9 @@
 """`specie audit records` and `specie audit acts`: who tried to move what, and who changed what."""
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
-from itertools import chain, islice
+from itertools import islice
 from typing import Annotated, Final, Protocol, TypeVar
 
 import typer
@@ -36,8 +36,11 @@ KIND, STATE = "TRANSACTION_KIND_", "TRANSACTION_STATE_"
 UNSPECIFIED = "UNSPECIFIED"
 
 
+SUBJECTS: Final = ("wallets/", "payouts/", "webhookEndpoints/")
+
+
 class Format(StrEnum):
-    TABLE = "table"
+    TEXT = "text"
     JSONL = "jsonl"
 
 
@@ -51,7 +54,6 @@ Limit = Annotated[int, typer.Option(min=0, help="How many at most, the newest; 0
 Form = Annotated[Format, typer.Option("--format", help="For people, or for programs: JSON, a line each")]
 
 M = TypeVar("M", bound=Message)
-Row = tuple[str, ...]
 
 
 def records(
@@ -65,7 +67,7 @@ def records(
     end: End = None,
     time_zone: TimeZone = "UTC",
     limit: Limit = LIMIT,
-    form: Form = Format.TABLE,
+    form: Form = Format.TEXT,
     server: Server = DEFAULT_SERVER,
 ) -> None:
     """Lists the attempts to move money, the newest first: who, what, what became of it, balances before and after."""
@@ -82,8 +84,7 @@ def records(
     with told(), connection(server) as channel:
         stub = AuditServiceStub(channel)
         found = _pages(stub.ListAuditRecords, request, lambda page: page.records)
-        columns = ("time (UTC)", "kind", "state", "amount", "account", "before", "after", "principal", "transaction")
-        _show(found, limit, form, columns, _record_rows)
+        _show(found, limit, form, _record_lines)
 
 
 def acts(
@@ -93,10 +94,13 @@ def acts(
     end: End = None,
     time_zone: TimeZone = "UTC",
     limit: Limit = LIMIT,
-    form: Form = Format.TABLE,
+    form: Form = Format.TEXT,
     server: Server = DEFAULT_SERVER,
 ) -> None:
     """Lists what was done to wallets, payouts and webhook endpoints, the newest first: who, what, before and after."""
+    if subject and not subject.startswith(SUBJECTS):
+        wanted = "wallets/..., payouts/... or webhookEndpoints/..."
+        raise typer.BadParameter(f"{subject!r} is not {wanted}", param_hint="--subject")
     of_wallets = ListWalletActsRequest(principal=principal, page_size=_page_size(limit))
     of_others = ListActsRequest(principal=principal, page_size=_page_size(limit))
     for request in (of_wallets, of_others):
@@ -110,8 +114,7 @@ def acts(
             of_others.subject = subject
             found.append(_pages(AuditServiceStub(channel).ListActs, of_others, lambda page: page.acts))
         merged = heapq.merge(*found, key=lambda act: act.create_time.ToNanoseconds(), reverse=True)
-        columns = ("time (UTC)", "on", "#", "act", "principal", "before", "after")
-        _show(merged, limit, form, columns, _act_rows)
+        _show(merged, limit, form, _act_lines)
 
 
 class _Paged(Protocol):
@@ -152,45 +155,40 @@ def _within(
         request.end_time.CopyFrom(moment_of(end, zone, "--to"))
 
 
-def _show(
-    found: Iterator[M], limit: int, form: Format, columns: tuple[str, ...], rows: Callable[[M], Iterable[Row]]
-) -> None:
-    shown = islice(found, limit) if limit else found
-    if form is Format.JSONL:
-        with written(None) as output:
-            for message in shown:
+def _show(found: Iterator[M], limit: int, form: Format, lines: Callable[[M], Iterable[str]]) -> None:
+    some = False
+    with written(None) as output:
+        for message in islice(found, limit) if limit else found:
+            some = True
+            if form is Format.JSONL:
                 output.write(MessageToJson(message, always_print_fields_with_no_presence=True, indent=None) + "\n")
-    else:
-        show.as_table(columns, chain.from_iterable(map(rows, shown)), right={"#", "amount"})
+            else:
+                output.writelines(f"{show.plain(line).plain}\n" for line in lines(message))
+    if not some and form is Format.TEXT:
+        messages().print("There is none.")
     if next(found, None) is not None:
         messages().print(f"There are more than these {limit}; --limit says how many to list, and 0 is all.")
 
 
-def _record_rows(record: AuditRecord) -> Iterator[Row]:
-    """One for each account: what it is about stands in the first."""
+def _record_lines(record: AuditRecord) -> Iterator[str]:
+    """What was tried, and below it each account: short lines, which no terminal breaks and a search finds whole."""
     attempt = record.transaction
-    first = (
-        show.day_and_time(attempt.decide_time if attempt.HasField("decide_time") else attempt.create_time),
-        show.short(TransactionKind.Name(attempt.kind), KIND),
-        _outcome(attempt),
-        _brief(attempt.amount) if attempt.HasField("amount") else "",
-    )
-    last = (attempt.principal, attempt.name.removeprefix("transactions/"))
-    for number, account in enumerate(_accounts(record)):
-        yield (*first, *account, *last) if number == 0 else ("", "", "", "", *account, "", "")
-
-
-def _accounts(record: AuditRecord) -> Sequence[Row]:
-    """Name, balance before and after. Where no balance changed: who was to pay and to be paid."""
-    if record.changes:
-        return [(change.account, _brief(change.before), _brief(change.after)) for change in record.changes]
-    attempt = record.transaction
-    names = [attempt.source, attempt.destination] if attempt.source else [p.account for p in attempt.postings]
-    return [(name, "", "") for name in names or [""]]
+    time = show.day_and_time(attempt.decide_time if attempt.HasField("decide_time") else attempt.create_time)
+    amount = [_brief(attempt.amount)] if attempt.HasField("amount") else []
+    kind = show.short(TransactionKind.Name(attempt.kind), KIND)
+    yield "  ".join([f"{time} UTC", kind, _outcome(attempt), *amount, f"by {attempt.principal}"])
+    yield f"  {attempt.name}"
+    width = max((len(change.account) for change in record.changes), default=0)
+    for change in record.changes:
+        yield f"  {change.account:{width}}  {_brief(change.before)} -> {_brief(change.after)}"
+    if not record.changes:
+        # No balance changed: who was to pay and to be paid.
+        names = [attempt.source, attempt.destination] if attempt.source else [p.account for p in attempt.postings]
+        yield from (f"  {name}" for name in names)
 
 
 def _brief(money: Money) -> str:
-    """`25.00 USD`: these rows are wide."""
+    """`25.00 USD`."""
     told = show.major(money.minor_units, money.currency_code, grouping=",")
     return show.money(money) if told is None else f"{told} {money.currency_code}"
 
@@ -202,8 +200,11 @@ def _outcome(attempt: Transaction) -> str:
     return f"{state}: {reasons[0]}" if reasons else state
 
 
-def _act_rows(act: Act) -> Iterator[Row]:
-    before, after = (
-        ", ".join(f"{field}: {value}" for field, value in sorted(fields.items())) for fields in (act.before, act.after)
-    )
-    yield (show.day_and_time(act.create_time), act.subject, str(act.number), act.act, act.principal, before, after)
+def _act_lines(act: Act) -> Iterator[str]:
+    """What was done, to what, and below it each field that it changed."""
+    yield f"{show.day_and_time(act.create_time)} UTC  {act.act}  by {act.principal}"
+    yield f"  {act.subject} #{act.number}"
+    for field in sorted({*act.before, *act.after}):
+        before, after = act.before.get(field, ""), act.after.get(field, "")
+        if before or after:
+            yield f"  {field}: " + (f"{before} -> {after}" if before and after else after or f"{before} -> none")

@@ -83,7 +83,7 @@ def check(
         except Unreadable as error:
             raise Refused(f"{file}: {error}") from error
         if transaction is not None and record.name != NAME_START + transaction.removeprefix(NAME_START):
-            raise Refused(f"this is the proof of {record.name}")
+            raise Refused(f"this is the proof of {record.name}, not of {transaction}")
         if age_max is not None:
             _check_age(header, age_max, max_age or "")
         print(f"This is {record.name} as it was sealed in block {header.number} at {moment(header.sealed)}.")

@@ -93,7 +93,7 @@ def test_an_overdraft_names_the_reason_and_the_request_id(stack: Stack, wallet: 
 def test_a_broken_rule_names_the_field(stack: Stack, wallet: str) -> None:
     error = refused(stack, "deposit", wallet, "--amount", "1", "--currency", "US")
     assert "INVALID_FIELD" in error
-    assert "  amount.currency_code: " in error
+    assert error.count("amount.currency_code: ") == 1
 
 
 @pytest.mark.parametrize("amount", ["0", "-1", "9223372036854775808"])
