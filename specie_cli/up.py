@@ -87,11 +87,14 @@ def up(
     """Runs the whole of Specie on this machine until Ctrl-C: PostgreSQL, migrations, both services, the back office and
     the gateway.
 
-    Ports that are not given: with --port 8080, wallet 50051, transaction 50061, back office 50081, payout simulator
-    50091, PostgreSQL 54320, Envoy's admin 9901. With any other --port P: admin P+1, PostgreSQL P+2, back office P+3,
-    payout simulator P+4, wallet from P+10, transaction from P+30, or the next free.
+    Ports that are not given, with --port 8080: wallet 50051, transaction 50061,
+    back office 50081, payout simulator 50091, PostgreSQL 54320, Envoy's admin
+    9901. With any other --port P: admin P+1, PostgreSQL P+2, back office P+3,
+    payout simulator P+4, wallet from P+10, transaction from P+30, or the next
+    free.
 
-    Settings (SPECIE_WALLET_*, SPECIE_TRANSACTION_*, SPECIE_BACK_OFFICE_*) are taken from the environment.
+    Settings (SPECIE_WALLET_*, SPECIE_TRANSACTION_*, SPECIE_BACK_OFFICE_*) are
+    taken from the environment.
     """
     wish = ports.Wish(
         gateway=port,
