@@ -180,6 +180,18 @@ def test_an_empty_text_is_no_url() -> None:
     assert problem_of("", private=True) == "must begin with https://"
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "10.0.0.1", "localhost", "receiver"])
+def test_the_setting_that_would_allow_it_is_told(host: str) -> None:
+    assert "unless WEBHOOK_PRIVATE_NETWORKS is true" in (problem_of(f"https://{host}/", private=False) or "")
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fd00:ec2::254]"])
+def test_no_setting_is_told_that_would_not_help(host: str) -> None:
+    assert "WEBHOOK_PRIVATE_NETWORKS" not in (
+        problem_of(f"https://{host}/", private=False) or "WEBHOOK_PRIVATE_NETWORKS"
+    )
+
+
 def test_a_host_is_no_longer_than_names_are() -> None:
     long = ".".join(["a" * 62] * 5)
     assert problem_of(f"https://{long}/", private=False) is not None

@@ -56,6 +56,7 @@ _URL: Final = re.compile(
 _CHARACTERS: Final = re.compile(r"[!-~]*")
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+UNLESS: Final = "unless WEBHOOK_PRIVATE_NETWORKS is true"
 HOST_LENGTH_MAX: Final = 253
 PORT_MAX: Final = 65_535
 
@@ -110,6 +111,8 @@ def _problem_of_host(host: str, private: bool, *, plain: bool, literal: bool) ->
         if address is None:
             return "must have a name as its host, or an address as usually written: 192.0.2.1, [2001:db8::1]"
         if not _may(address, private=private):
+            if _may(address, private=True):
+                return f"must not go to {host}, an address of this machine or a private network, {UNLESS}"
             return f"must not go to {host}, an address that is not of the Internet"
         inside = _is_private(_plain(address))
     else:
@@ -117,7 +120,7 @@ def _problem_of_host(host: str, private: bool, *, plain: bool, literal: bool) ->
             return "must have a name of letters, digits and hyphens as its host, without a dot at its end"
         inside = len(labels) == 1 or labels[-1] in NAMES_OF_PRIVATE
         if inside and not private:
-            return f"must not go to {host}, a name that only private networks know"
+            return f"must not go to {host}, a name that only private networks know, {UNLESS}"
     if plain and not inside:
         return "must begin with https://"
     return None
