@@ -282,13 +282,15 @@ async def test_what_is_refused_comes_back_with_its_fee(
     service: ServiceProcess, office: ServiceProcess, bank: SimulatorProcess, rows: Ledger
 ) -> None:
     async with connected(service.targets[0]) as client:
-        alice = await client.open(100)
+        alice = await client.open(100, owner="payee-ann")
         bank.switch(refuse=1)
         out = (await client.withdraw(alice, 20, payout=to(), fee=Fee(minor_units=3))).transaction
         payout = await ended(client, rows, out.payout, REVERSED)
         bank.switch()
         assert await client.balance(alice) == 100
         assert payout.last_error == "the account is closed"
+        hers = payouts_of(client, bearer(token("payee-ann", BOUND)))
+        assert (await hers.GetPayout(GetPayoutRequest(name=out.payout))).payout == payout
         back = (await client.transactions.GetTransaction(GetTransactionRequest(name=payout.reversal))).transaction
         assert (back.reverses, back.principal, back.destination) == (out.name, "system/payouts", alice)
         assert [event["event"] for event in office.events() if event.get("payout") == out.payout] == [
@@ -326,9 +328,14 @@ async def test_a_provider_that_the_back_office_has_not_ends_dead(
     service: ServiceProcess, office: ServiceProcess, rows: Ledger
 ) -> None:
     async with connected(service.targets[0]) as client:
-        out = (await client.withdraw(await client.open(20), 20, payout=to(provider="gone"))).transaction
+        alice = await client.open(20, owner="payee-ann")
+        out = (await client.withdraw(alice, 20, payout=to(provider="gone"))).transaction
         dead = await ended(client, rows, out.payout, DEAD)
         assert dead.last_error == "no payout provider gone is set up"
+        hers = payouts_of(client, bearer(token("payee-ann", BOUND)))
+        told = (await hers.GetPayout(GetPayoutRequest(name=out.payout))).payout
+        [listed] = (await hers.ListPayouts(ListPayoutsRequest(wallet=alice))).payouts
+        assert (told.state, told.last_error, listed.last_error) == (DEAD, "", ""), "that is for operators"
         assert office.process is not None
         assert office.process.poll() is None
 

@@ -18,6 +18,8 @@ class PayoutState(IntEnum):
 
 UNDER_WAY: Final = (PayoutState.PENDING, PayoutState.REFUSED, PayoutState.DEAD)
 """Its end is not known: the money may come back."""
+NOT_GIVEN_BACK: Final = "; not given back: "
+"""In `last_error`, between why it was refused and why the ledger has refused the reversal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +55,10 @@ class Payout:
     @property
     def name(self) -> str:
         return f"payouts/{self.id}"
+
+    @property
+    def refusal(self) -> str:
+        """Why the provider refused it, as it says to people; empty: it has not. The rest of `last_error` is for
+        operators: it names inner addresses and other people's wallets."""
+        is_refused = self.state in {PayoutState.REFUSED, PayoutState.REVERSED} or self.reversal_attempts > 0
+        return self.last_error.partition(NOT_GIVEN_BACK)[0] if is_refused else ""

@@ -18,7 +18,7 @@ from transaction_service.domain.movement import Outcome
 from transaction_service.domain.reversal import payout_reversal
 from transaction_service.payouts import metrics
 from transaction_service.payouts.pauses import Patience, pause_seconds
-from transaction_service.payouts.payout import Payout, PayoutState
+from transaction_service.payouts.payout import NOT_GIVEN_BACK, Payout, PayoutState
 from transaction_service.payouts.ports import (
     Ledger,
     LedgerBusy,
@@ -48,7 +48,6 @@ FINISH_SECONDS: Final = 5.0
 ERROR_LENGTH_MAX: Final = 500
 REFERENCE_LENGTH_MAX: Final = 128
 """As the contract has it."""
-NOT_GIVEN_BACK: Final = "; not given back: "
 
 
 class PayoutWorker:
@@ -207,7 +206,7 @@ class PayoutWorker:
                 log.info("payout_reversed", **_facts(payout))
             return
         about = ", ".join(f"{key} {value}" for key, value in failure.metadata.items())
-        why = f"{payout.last_error.partition(NOT_GIVEN_BACK)[0]}{NOT_GIVEN_BACK}{failure.reason} ({about})"
+        why = f"{payout.refusal}{NOT_GIVEN_BACK}{failure.reason} ({about})"
         if await self._store.irreversible(payout, _for_people(why, 2 * ERROR_LENGTH_MAX)):
             log.error("payout_dead", **_facts(payout), error=failure.reason)
 

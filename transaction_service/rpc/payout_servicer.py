@@ -1,6 +1,7 @@
 """PayoutService: what was to be paid out, and what became of it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from specie.transaction.v1 import (
@@ -12,11 +13,12 @@ from specie.transaction.v1 import (
     RetryPayoutRequest,
     RetryPayoutResponse,
 )
+from specie.transaction.v1 import Payout as PayoutMessage
 
 from service_kit import pages
 from service_kit.call import bound_to, current_call
 from service_kit.status import Refusal
-from transaction_service.payouts.payout import PayoutState
+from transaction_service.payouts.payout import Payout, PayoutState
 from transaction_service.payouts.ports import Payouts
 from transaction_service.ports import Accounts, Position
 from transaction_service.rpc.convert import payout_message
@@ -26,7 +28,8 @@ PREFIX = "payouts/"
 
 
 class PayoutServicer(PayoutServiceServicer):
-    """Thin over its port. Who is bound sees the payouts out of wallets of his own."""
+    """Thin over its port. Who is bound sees the payouts out of wallets of his own, and of what went wrong only why the
+    provider refused: the rest is for operators."""
 
     def __init__(self, payouts: Payouts, accounts: Accounts) -> None:
         self._payouts = payouts
@@ -36,7 +39,7 @@ class PayoutServicer(PayoutServiceServicer):
         payout = await self._payouts.payout(request.name.removeprefix(PREFIX), bound_to())
         if payout is None:
             raise _not_found(request.name)
-        return GetPayoutResponse(payout=payout_message(payout))
+        return GetPayoutResponse(payout=_message(payout))
 
     async def ListPayouts(self, request: ListPayoutsRequest, context: Any) -> ListPayoutsResponse:
         await check_wallet(self._accounts, request.wallet)
@@ -45,7 +48,7 @@ class PayoutServicer(PayoutServiceServicer):
         after = pages.decode(request.page_token, *filters) if request.page_token else None
 
         def answer(payouts: Sequence[Any], token: str) -> ListPayoutsResponse:
-            return ListPayoutsResponse(payouts=map(payout_message, payouts), next_page_token=token)
+            return ListPayoutsResponse(payouts=map(_message, payouts), next_page_token=token)
 
         async def page(size: int) -> tuple[Sequence[Any], Position | None]:
             return await self._payouts.payouts(request.wallet, state, after, size)
@@ -58,6 +61,10 @@ class PayoutServicer(PayoutServiceServicer):
         if payout is None:
             raise _not_found(request.name)
         return RetryPayoutResponse(payout=payout_message(payout))
+
+
+def _message(payout: Payout) -> PayoutMessage:
+    return payout_message(replace(payout, last_error=payout.refusal) if bound_to() else payout)
 
 
 def _not_found(name: str) -> Refusal:

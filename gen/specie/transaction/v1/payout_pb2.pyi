@@ -117,7 +117,9 @@ class Payout(_message.Message):
     provider_reference: _builtins.str
     """What the provider calls it. Empty before it is known."""
     last_error: _builtins.str
-    """What went wrong last, or why it was refused, for people. Empty: nothing."""
+    """What went wrong last, or why it was refused, for people. Empty: nothing. Who sees his own payouts alone is told why
+    the provider refused, and nothing else.
+    """
     reversal: _builtins.str
     """The transaction that gave the money back. Absent unless REVERSED."""
     @_builtins.property
