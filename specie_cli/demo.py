@@ -100,6 +100,13 @@ TOUR = (
         "GET",
         "/v1/transactions?wallet=wallets/alice&state=TRANSACTION_STATE_FAILED",
     ),
+    Step(
+        "So is all that moved, with the balances before and after, for an auditor.",
+        "GET",
+        "/v1/auditRecords?wallet=wallets/bob&kind=TRANSACTION_KIND_CAPTURE",
+        caller="auditor",
+        scope="audit.read",
+    ),
 )
 
 
