@@ -65,7 +65,7 @@ def test_data_stays_and_secrets_do_not_show(data_dir: Path) -> None:
         stack.call("POST", "/v1/wallets?walletId=alice", {"currencyCode": "USD"})
         deposit = {"amount": {"currencyCode": "USD", "minorUnits": "5"}, "requestId": "d"}
         assert stack.call("POST", "/v1/wallets/alice:deposit", deposit).body["replayed"] is False
-        assert len(parts(stack)) == 4
+        assert len(parts(stack)) == 5
         assert stack.stop() == 0
         printed = stack.output.read_text()
     assert "data, logs, passwords" in printed

@@ -36,8 +36,9 @@ def children(pid: int) -> list[int]:
 
 
 def part(stack: Stack, word: str) -> int:
-    """The process of the stack whose command line has this word."""
-    (found,) = [pid for pid in children(stack.process.pid) if word in Path(f"/proc/{pid}/cmdline").read_text()]
+    """The process of the stack whose program, or module, has this name."""
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in children(stack.process.pid)}
+    (found,) = [pid for pid, command in commands.items() if word in {Path(command[0]).name, *command[1:3]}]
     return found
 
 

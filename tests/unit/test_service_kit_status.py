@@ -16,8 +16,8 @@ from transaction_service.posting import queue
 from transaction_service.rpc.errors import MESSAGES, check_currency, not_posted, to_refusal
 
 CONTRACT = Path(__file__).parents[2] / "proto" / "specie" / "type" / "v1" / "error_reason.proto"
-BESIDE_THE_MESSAGE = {"REQUEST_ID_REUSED": {"transaction"}}
-"""Where the metadata has a word more than the message."""
+BESIDE_THE_MESSAGE = {"REQUEST_ID_REUSED": {"transaction"}, "NOT_REVERSIBLE": {"payout"}}
+"""Where the metadata has a word more than the message, or has it in another message."""
 TRAILERS_BYTES_MAX = 8 * 1024
 
 

@@ -23,6 +23,7 @@ from service_kit.streams import Streams
 from tests.kit.calls import Client, Failed, connected, to_failed
 from tests.kit.chain import counted
 from tests.kit.ports import free_port
+from tests.kit.service import wait_until_async
 from tests.kit.tokens import IDENTITY, verifier
 from tests.kit.wallets import asynchronous
 
@@ -148,6 +149,7 @@ async def test_a_bug_in_the_middle_is_told_to_the_log_and_to_the_caller_without_
     with structlog.testing.capture_logs() as logs:
         async with serving(Service(failing)) as client:
             _, error = await received(watch(client))
+        await wait_until_async(lambda: len(logs) > 1, "the call is logged")  # after its caller has been answered
     assert isinstance(error, Failed)
     assert (error.code, error.reason, "secret" in error.message) == ("INTERNAL", "INTERNAL", False)
     assert lines(logs) == [("call_failed", "error", "", ""), ("call", "info", "INTERNAL", "INTERNAL")]
