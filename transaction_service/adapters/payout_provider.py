@@ -67,7 +67,7 @@ class GrpcPayoutProvider:
             amount=Money(currency_code=payout.currency, minor_units=payout.amount),
             account=payout.account,
             beneficiary=payout.beneficiary,
-            reference=payout.reference,
+            reference=_line(payout.reference),
         )
         try:
             answer = await _whole(self._stub.Pay(request, timeout=self._timeout_seconds))
@@ -87,6 +87,11 @@ class GrpcPayoutProvider:
 
     async def close(self) -> None:
         await self._channel.close()
+
+
+def _line(text: str) -> str:
+    """A customer's words, as one line: banks' files have lines of their own, which they must not look like."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 async def _whole(calling: Awaitable[R | None]) -> R:

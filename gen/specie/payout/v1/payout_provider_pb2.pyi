@@ -65,7 +65,7 @@ class PayRequest(_message.Message):
     beneficiary: _builtins.str
     """Whom to. May be empty."""
     reference: _builtins.str
-    """What the beneficiary is told. May be empty."""
+    """What the beneficiary is told: one line of up to 500 characters, without control characters. May be empty."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """How much: above 0 minor units."""
