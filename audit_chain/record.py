@@ -5,6 +5,8 @@ from typing import Any, Final
 
 POSTED: Final = 1
 """The state in which the money has moved."""
+MOVES_NOTHING: Final = frozenset({6, 8, 9})
+"""Kinds that change only what is held: to place a hold, to release it, its expiry."""
 
 
 class MalformedRecord(ValueError):  # noqa: N818 - what it is, in plain words
@@ -28,8 +30,25 @@ class Record:
     @property
     def flaw(self) -> str:
         """What does not add up in it; empty: nothing. Entries of several currencies sum to 0 in each, and so in all."""
-        if self._state != POSTED and self._amounts:
-            return "it moved no money, but it has entries"
         if total := sum(self._amounts):
             return f"its entries sum to {total} instead of 0"
-        return ""
+        try:
+            moves = self._state == POSTED and self.facts["kind"] not in MOVES_NOTHING
+            if not moves:
+                return "it moved no money, but it has entries" if self._amounts else ""
+            if {entry["post_time"] for entry in self.facts["entries"]} - {self.facts["decide_time"]}:
+                return "an entry has another time than it"
+            asked = self._asked()
+        except (ValueError, KeyError, TypeError, IndexError):
+            return "nobody can read what it asks for"
+        return "" if sorted(self._amounts) == sorted(asked) else "its entries are not of the amounts that it asks for"
+
+    def _asked(self) -> list[int]:
+        """The amounts of the entries that it is to have."""
+        terms, amount = self.facts.get("terms", {}), int(self.facts["amount"])
+        if "postings" in terms:
+            return [int(posting[1]) for posting in terms["postings"]]
+        if "fee" not in terms:
+            return [-amount, amount]
+        fee, is_included = int(terms["fee"][0]), terms["fee"][2]
+        return [-amount, amount - fee, fee] if is_included else [-amount - fee, amount, fee]

@@ -16,6 +16,7 @@ from tests.kit.builders import deposit, transfer
 from tests.kit.ledgers import Ledger, funded, postgres_ledger, session
 from tests.kit.postgres import Database
 from tests.kit.sealing import Chain, SealedBlock, chain_of
+from tests.kit.tampering import unguarded
 from tests.kit.writers import write
 from transaction_service.domain.movement import Manner, Movement, TransactionState, Work
 from transaction_service.domain.terms import Terms
@@ -152,6 +153,24 @@ def test_another_process_goes_on_where_one_has_ended(ledger: Ledger, chain: Chai
     chain.seal_all()
     assert len(asyncio.run(chain.blocks.keys())) == len(keys), "a key is kept once"
     check_links(chain.all(), PublicKeys.from_pem("".join(key.public_key for key in keys)))
+
+
+def test_a_chain_goes_on_from_what_is_signed(ledger: Ledger, chain: Chain, database: Database) -> None:
+    """Whoever changes the columns beside a header must not bring a sealer to sign what breaks the chain for ever."""
+    alice, bob = funded(ledger, 100, "alice", "bob")
+    chain.seal_all()
+    with unguarded(database.owner_dsn) as cursor:
+        cursor.execute("CREATE TABLE public.kept AS TABLE block")
+        cursor.execute("UPDATE block SET hash = sha256('x'), until_xid = until_xid - 1, until_id = gen_random_uuid()")
+    ledger.post(transfer(alice, bob, 1))
+    chain.seal_all()
+    with unguarded(database.owner_dsn) as cursor:
+        cursor.execute(
+            "UPDATE block SET hash = kept.hash, until_xid = kept.until_xid, until_id = kept.until_id"
+            " FROM public.kept WHERE kept.number = block.number"
+        )
+        cursor.execute("DROP TABLE public.kept")
+    check_links(chain.all())
 
 
 def test_who_does_not_get_the_lock_leaves_the_block_to_who_has_it(

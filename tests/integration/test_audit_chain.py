@@ -127,6 +127,12 @@ async def test_a_checkpoint_says_what_its_header_says(service: ServiceProcess, d
         )
         assert latest.key_id == header.key_id
         assert latest.seal_time.ToDatetime(UTC) == header.sealed
+        with unguarded(database.owner_dsn) as cursor:
+            cursor.execute(
+                "UPDATE block SET hash = sha256(hash), key_id = 'x', seal_time = 'infinity' WHERE number = %s",
+                (latest.number,),
+            )
+        assert await at.checkpoint(latest.number) == latest
         beyond = await failed(at.checkpoint(latest.number + 1))
         assert (beyond.code, beyond.reason) == ("FAILED_PRECONDITION", "NOT_SEALED")
 

@@ -23,9 +23,13 @@ def name(number: int) -> str:
     return f"transactions/{UUID(int=number)}"
 
 
-def record(number: int, *, state: int = 1, amounts: Sequence[int] = (-5, 5), note: str = "") -> str:
-    entries = [{"amount": amount} for amount in amounts]
-    return json.dumps({"id": str(UUID(int=number)), "state": state, "note": note, "entries": entries})
+def record(
+    number: int, *, state: int = 1, amounts: Sequence[int] = (-5, 5), note: str = "", time: str = "then", **more: object
+) -> str:
+    """Of a transfer of 5. `time`: of its entries. `more`: what else stands in it."""
+    facts = {"id": str(UUID(int=number)), "kind": 1, "state": state, "amount": 5, "note": note, "decide_time": "then"}
+    entries = [{"amount": amount, "post_time": time} for amount in amounts]
+    return json.dumps(facts | more | {"entries": entries})
 
 
 class Block:

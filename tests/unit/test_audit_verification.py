@@ -268,6 +268,14 @@ def test_records_without_a_block_are_no_ledger() -> None:
     [
         (record(201, amounts=(-5, 6)), "its entries sum to 1 instead of 0"),
         (record(201, state=2), "it moved no money, but it has entries"),
+        (record(201, kind=6), "it moved no money, but it has entries"),
+        (record(201, time="now"), "an entry has another time than it"),
+        (record(201, amounts=(-6, 6)), "its entries are not of the amounts that it asks for"),
+        (record(201, amounts=()), "its entries are not of the amounts that it asks for"),
+        (record(201, terms={"fee": [1, "x", True]}), "its entries are not of the amounts that it asks for"),
+        (record(201, terms={"postings": [["x", -4], ["y", 4]]}), "its entries are not of the amounts that it asks for"),
+        (record(201, terms={"fee": ["one"]}), "nobody can read what it asks for"),
+        (record(201, terms=7), "nobody can read what it asks for"),
     ],
 )
 def test_what_was_sealed_must_add_up(bad: str, text: str) -> None:
@@ -276,6 +284,13 @@ def test_what_was_sealed_must_add_up(bad: str, text: str) -> None:
     assert str(found([first, sealed(2, [bad], first)])) == f"block 2: {name(201)} was sealed as it is, and {text}"
 
 
-def test_what_moves_no_money_has_no_entries() -> None:
-    blocks = [sealed(1, [record(101, state=2, amounts=()), record(102, amounts=())], None)]
-    assert verified(blocks).transactions == 2
+def test_entries_are_those_that_were_asked_for() -> None:
+    records = [
+        record(101, state=2, amounts=()),
+        record(102, kind=6, amounts=()),
+        record(103, terms={"deferred": True}),
+        record(104, terms={"fee": [1, "x", False]}, amounts=(-6, 5, 1)),
+        record(105, terms={"fee": [1, "x", True]}, amounts=(-5, 4, 1)),
+        record(106, kind=4, amount=0, terms={"postings": [["x", 2], ["y", -3], ["z", 1]]}, amounts=(1, 2, -3)),
+    ]
+    assert verified([sealed(1, records, None)]).transactions == len(records)

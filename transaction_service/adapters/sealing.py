@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from audit_chain.header import BEGINNING, GENESIS, Mark
+from audit_chain.header import BEGINNING, GENESIS, Mark, hash_of, parsed
 from service_kit.database import Database
 from transaction_service.adapters.ledger_records import OF_DECIDED, PLANNING
 from transaction_service.sealing.ports import ID_BYTES, Block, Content, Decided, Round, Tip
@@ -23,8 +23,9 @@ NONE_DONE: Final = -1
 TAKE: Final = f"{PLANNING}; SELECT pg_try_advisory_xact_lock({LOCK})"
 
 # A statement of its own after the lock, so that it sees the block that the last holder of the lock has stored.
-# Index: block_pkey.
-TIP: Final = text("SELECT number, hash, until_xid, until_id FROM transactions.block ORDER BY number DESC LIMIT 1")
+# Of a block only what is signed counts: a chain that went on from a column which somebody has changed would be broken
+# for good. Index: block_pkey.
+TIP: Final = text("SELECT number, header FROM transactions.block ORDER BY number DESC LIMIT 1")
 
 # The horizon and the rows below it are of one snapshot: below the oldest transaction of the database that still runs
 # nothing can come any more (docs/adr/0013). PENDING ones come again when they are decided, behind everything.
@@ -95,7 +96,7 @@ class SqlSealing:
 
 def _tip(connection: Connection) -> Tip:
     row = connection.execute(TIP).one_or_none()
-    return Tip(0, GENESIS, BEGINNING) if row is None else Tip(row[0], bytes(row[1]), Mark(row[2], str(row[3])))
+    return Tip(0, GENESIS, BEGINNING) if row is None else Tip(row[0], hash_of(row[1]), parsed(row[1]).until)
 
 
 def _decided(connection: Connection, tip: Tip, limit: int) -> Decided | None:

@@ -19,7 +19,7 @@ from specie.transaction.v1 import (
     SealKey,
 )
 
-from audit_chain.header import Header, MalformedHeader, parsed
+from audit_chain.header import Header, MalformedHeader, hash_of, parsed
 from audit_chain.merkle import path_of
 from service_kit.call import bound_to
 from service_kit.status import RETRY_AFTER_SECONDS, Refusal
@@ -131,20 +131,23 @@ async def _opening(block: Block, content: Content, latest: int) -> ReadBlocksRes
 
 
 def _message(block: Block) -> BlockMessage:
-    """What stands in the header is told as the header says it."""
-    header = _header(block)
+    """What stands in the header is told as the header says it; the columns beside it tell only where there is none."""
     message = BlockMessage(
         number=block.number,
-        hash=block.hash,
+        hash=hash_of(block.header),
         header=block.header,
         signature=block.signature,
         key_id=block.key_id,
         seal_time=timestamp(block.seal_time),
     )
+    header = _header(block)
     if header is not None:
+        message.number = header.number
         message.transaction_count = header.transactions
         message.root = header.root
         message.previous_hash = header.previous
+        message.key_id = header.key_id
+        message.seal_time.FromDatetime(header.sealed)
     return message
 
 
