@@ -158,10 +158,13 @@ def test_a_bug_in_sending_keeps_nothing_away_for_ever() -> None:
     assert [name for name in logged if name == "webhook_failed"] == ["webhook_failed"] * 2
 
 
-def test_without_its_secret_nothing_is_sent_and_that_is_said_once() -> None:
+@pytest.mark.parametrize("secret", [None, "", "whsec_a", "no secret \u00fc"])
+def test_without_its_secret_nothing_is_sent_and_that_is_said_once(secret: str | None) -> None:
     def unreadable(_: str) -> str:
         looks.append(1)
-        raise SecretUnreadable
+        if secret is None:
+            raise SecretUnreadable
+        return secret
 
     house, looks = House([event(1)]), list[int]()
     logged = run(house, lambda: len(looks) > 3, unreadable)

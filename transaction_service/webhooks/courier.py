@@ -110,10 +110,12 @@ class Courier:
         """None where a secret cannot be read: what is signed with no secret of the receiver's is of no use."""
         try:
             return [Webhook(self._opened(secret)) for secret in endpoint.secrets]
-        except SecretUnreadable as error:
+        except Exception as error:  # noqa: BLE001 - one endpoint must not end the work for all
             if (endpoint.id, endpoint.generation) not in self._unreadable:
                 self._unreadable.add((endpoint.id, endpoint.generation))
-                log.error("webhook_secret_unreadable", endpoint=endpoint.id, error=str(error))
+                # Of what was read and is no secret nothing is told.
+                told = str(error) if isinstance(error, SecretUnreadable) else "it is no secret of a webhook"
+                log.error("webhook_secret_unreadable", endpoint=endpoint.id, error=told)
             return []
 
     def _tell(self, now: float) -> None:
