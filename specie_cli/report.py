@@ -15,7 +15,7 @@ from specie_cli.gateway import DEFAULT_SERVER, EXIT_REFUSED, Server, connection
 from specie_cli.reports.output import flaw_of, written
 from specie_cli.reports.reading import Unsound, read
 from specie_cli.reports.records import Format, lines_of
-from specie_cli.reports.times import moment_of, zone_of
+from specie_cli.reports.times import bound, zone_of
 from specie_cli.wallets import name_of
 
 EXIT_INTERRUPTED = 130
@@ -42,10 +42,7 @@ def report(
     """Writes all that came into a wallet and went out of it, with the balances before and after."""
     zone = zone_of(time_zone)
     request = ReportEntriesRequest(wallet=name_of(wallet))
-    if start is not None:
-        request.start_time.CopyFrom(moment_of(start, zone, "--from"))
-    if end is not None:
-        request.end_time.CopyFrom(moment_of(end, zone, "--to"))
+    bound(request, start, end, zone)
     if output is not None and (flaw := flaw_of(output, force=force)):
         raise typer.BadParameter(flaw, param_hint="--output")
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)

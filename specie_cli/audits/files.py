@@ -18,6 +18,8 @@ from audit_chain.verification import Tampered
 from specie_cli import show
 from specie_cli.gateway import EXIT_REFUSED
 
+EXIT_NOT_CHECKED = 2
+"""Where what is asked is whether something is right, and it could not be found out."""
 EXIT_INTERRUPTED = 130
 BYTES_MAX = 4 * 1024 * 1024
 """Of a file. What is longer is none of ours."""
@@ -40,15 +42,19 @@ def messages() -> Console:
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """What goes wrong ends the command with a message."""
+def told(refused: int = EXIT_REFUSED) -> Iterator[None]:
+    """What goes wrong ends the command with a message. `refused`: the exit code where it cannot go on, which is another
+    thing than that what it looked at is not right."""
     try:
         yield
     except BrokenPipeError:
-        raise typer.Exit(EXIT_REFUSED) from None
+        raise typer.Exit(refused) from None
     except (Refused, Tampered, Unproven, OSError) as error:
         messages().print(show.plain(f"error: {error}"), style="red")
-        raise typer.Exit(EXIT_REFUSED) from None
+        raise typer.Exit(EXIT_REFUSED if isinstance(error, (Tampered, Unproven)) else refused) from None
+    except typer.Exit as exited:
+        # Of a call that was refused, which has told why.
+        raise typer.Exit(refused if exited.exit_code == EXIT_REFUSED else exited.exit_code) from None
     except KeyboardInterrupt:
         messages().print("error: interrupted", style="red")
         raise typer.Exit(EXIT_INTERRUPTED) from None

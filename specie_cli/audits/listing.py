@@ -27,7 +27,7 @@ from specie_cli.audits.files import messages, told
 from specie_cli.gateway import CALL_TIMEOUT_SECONDS, DEFAULT_SERVER, Server, connection
 from specie_cli.report import TimeZone
 from specie_cli.reports.output import written
-from specie_cli.reports.times import moment_of, zone_of
+from specie_cli.reports.times import bound, zone_of
 from specie_cli.wallets import name_of
 
 PAGE_SIZE: Final = 1000
@@ -80,7 +80,7 @@ def records(
         kind=TransactionKind.Value(KIND + (kind.name if kind else UNSPECIFIED)),
         page_size=_page_size(limit),
     )
-    _within(request, start, end, time_zone)
+    bound(request, start, end, zone_of(time_zone))
     with told(), connection(server) as channel:
         stub = AuditServiceStub(channel)
         found = _pages(stub.ListAuditRecords, request, lambda page: page.records)
@@ -104,7 +104,7 @@ def acts(
     of_wallets = ListWalletActsRequest(principal=principal, page_size=_page_size(limit))
     of_others = ListActsRequest(principal=principal, page_size=_page_size(limit))
     for request in (of_wallets, of_others):
-        _within(request, start, end, time_zone)
+        bound(request, start, end, zone_of(time_zone))
     with told(), connection(server) as channel:
         found: list[Iterator[Act]] = []
         if not subject or subject.startswith("wallets/"):
@@ -139,20 +139,6 @@ def _pages(call: Callable[..., Message], request: R, of: Callable[..., Iterable[
 def _page_size(limit: int) -> int:
     """One more than is shown tells that there are more."""
     return min(PAGE_SIZE, limit + 1) if limit else PAGE_SIZE
-
-
-def _within(
-    request: ListAuditRecordsRequest | ListActsRequest | ListWalletActsRequest,
-    start: str | None,
-    end: str | None,
-    time_zone: str,
-) -> None:
-    """Raises typer.BadParameter."""
-    zone = zone_of(time_zone)
-    if start is not None:
-        request.start_time.CopyFrom(moment_of(start, zone, "--from"))
-    if end is not None:
-        request.end_time.CopyFrom(moment_of(end, zone, "--to"))
 
 
 def _show(found: Iterator[M], limit: int, form: Format, lines: Callable[[M], Iterable[str]]) -> None:

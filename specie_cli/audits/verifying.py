@@ -15,7 +15,17 @@ from audit_chain import checkpoint as checkpoints
 from audit_chain.header import hash_of
 from audit_chain.verification import ChainVerification
 from specie_cli import show
-from specie_cli.audits.files import DataDir, PublicKey, Refused, checkpoint_of, messages, replace, told, trusted_keys
+from specie_cli.audits.files import (
+    EXIT_NOT_CHECKED,
+    DataDir,
+    PublicKey,
+    Refused,
+    checkpoint_of,
+    messages,
+    replace,
+    told,
+    trusted_keys,
+)
 from specie_cli.audits.reading import read
 from specie_cli.gateway import DEFAULT_SERVER, Server, connection
 
@@ -32,9 +42,10 @@ def verify(
 ) -> None:
     """Compares every transaction with what was sealed, and every block with its signature and the block before it.
 
-    Ends with 0 if all of it is as it was sealed; names the first block and row where it is not, and ends with 1.
+    Ends with 0 if all of it is as it was sealed; names the first block and row where it is not, and ends with 1. Ends
+    with 2 where it could not be checked.
     """
-    with told():
+    with told(EXIT_NOT_CHECKED):
         keys = trusted_keys(public_key, data_dir)
         if save_checkpoint is not None and not save_checkpoint.absolute().parent.is_dir():
             raise Refused(f"there is no directory {save_checkpoint.absolute().parent}")

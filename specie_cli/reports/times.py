@@ -2,12 +2,22 @@
 
 import re
 from datetime import UTC, datetime
+from typing import Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
 DECEMBER = 12
+
+
+class WithTimes(Protocol):
+    """A request for what lies within a time range."""
+
+    @property
+    def start_time(self) -> Timestamp: ...
+    @property
+    def end_time(self) -> Timestamp: ...
 
 
 def zone_of(name: str) -> ZoneInfo:
@@ -28,6 +38,16 @@ def moment_of(text: str, zone: ZoneInfo, option: str) -> Timestamp:
     except (ValueError, OverflowError):
         wanted = "a date like 2026-11-01 or a time like 2026-11-01T14:30:00Z"
         raise typer.BadParameter(f"{text!r} is not {wanted}", param_hint=option) from None
+
+
+def bound(request: WithTimes, start: str | None, end: str | None, zone: ZoneInfo) -> None:
+    """Puts what `--from` and `--to` say into the request. Raises typer.BadParameter."""
+    if start is not None:
+        request.start_time.CopyFrom(moment_of(start, zone, "--from"))
+    if end is not None:
+        request.end_time.CopyFrom(moment_of(end, zone, "--to"))
+    if start is not None and end is not None and request.start_time.ToNanoseconds() >= request.end_time.ToNanoseconds():
+        raise typer.BadParameter("must be after --from", param_hint="--to")
 
 
 def month_of(text: str, zone: ZoneInfo) -> tuple[Timestamp, Timestamp]:

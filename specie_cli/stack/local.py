@@ -232,9 +232,11 @@ class LocalStack:
             "WEBHOOK_KEYS_FILE": str(self.keys.webhooks),
             "WEBHOOK_PRIVATE_NETWORKS": str(self._outside.private_webhooks).lower(),
         }
+        ways |= {name: value for name, value in self._given("transaction").items() if name in WAYS_OUTSIDE}
         if self._outside.payout_simulator:
-            ways["PAYOUT_PROVIDERS"] = f"{SIMULATED_PROVIDER}={self._simulator}"
-        return ways | {name: value for name, value in self._given("transaction").items() if name in WAYS_OUTSIDE}
+            providers = (ways.get("PAYOUT_PROVIDERS"), f"{SIMULATED_PROVIDER}={self._simulator}")
+            ways["PAYOUT_PROVIDERS"] = ",".join(filter(None, providers))
+        return ways
 
     @property
     def _simulator(self) -> str:

@@ -105,7 +105,7 @@ def test_a_range_and_one_without_entries(stack: Stack, wallet: str) -> None:
     ("arguments", "code", "told"),
     [
         (("--wallet", "nobody-has-this-name"), 1, "WALLET_NOT_FOUND"),
-        (("--from", "2026-02-01", "--to", "2026-01-01"), 1, "end_time must be after start_time"),
+        (("--from", "2026-02-01", "--to", "2026-01-01"), 2, "must be after --from"),
         (("--to", "2999-01-01"), 1, "end_time: must not lie in the future"),
         (("--from", "2999-01-01"), 1, "start_time: must not lie in the future"),
         (("--from", "yesterday"), 2, "'yesterday' is not a date like 2026-11-01"),

@@ -25,7 +25,7 @@ class BackOfficeSettings(ProcessSettings):
         default=1, ge=0.05, le=3600, description="How long a transaction waits at the most to be sealed"
     )
     integrity_seconds: float = Field(
-        default=1, ge=0.05, le=3600, description="How often the integrity check looks at what is new"
+        default=1, ge=0.05, le=30, description="How often the integrity check looks at what is new"
     )
     integrity_lap_seconds: float = Field(
         default=600,

@@ -1,11 +1,15 @@
 """What the contract says of the books as a whole, from what was read of them."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from specie.transaction.v1 import IntegrityState
 
 from transaction_service.domain.account import INT64_MAX
+
+STALE_AFTER: Final = timedelta(minutes=1)
+"""As the contract says."""
 
 
 def state_of(sums: Mapping[str, int], check_time: datetime | None, findings: int) -> IntegrityState.ValueType:
@@ -14,6 +18,8 @@ def state_of(sums: Mapping[str, int], check_time: datetime | None, findings: int
         return IntegrityState.INTEGRITY_STATE_BROKEN
     if check_time is None:
         return IntegrityState.INTEGRITY_STATE_UNSPECIFIED
+    if datetime.now(UTC) - check_time > STALE_AFTER:
+        return IntegrityState.INTEGRITY_STATE_STALE
     return IntegrityState.INTEGRITY_STATE_SOUND
 
 

@@ -34,6 +34,10 @@ class _IntegrityStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Integr
     """Everything that was checked holds."""
     INTEGRITY_STATE_BROKEN: _IntegrityState.ValueType  # 2
     """Something does not: see the findings."""
+    INTEGRITY_STATE_STALE: _IntegrityState.ValueType  # 3
+    """Nothing was found, but nothing has been looked at for a minute: no back office is running, or its log says why it
+    cannot check.
+    """
 
 class IntegrityState(_IntegrityState, metaclass=_IntegrityStateEnumTypeWrapper):
     """How the ledger's books are."""
@@ -44,6 +48,10 @@ INTEGRITY_STATE_SOUND: IntegrityState.ValueType  # 1
 """Everything that was checked holds."""
 INTEGRITY_STATE_BROKEN: IntegrityState.ValueType  # 2
 """Something does not: see the findings."""
+INTEGRITY_STATE_STALE: IntegrityState.ValueType  # 3
+"""Nothing was found, but nothing has been looked at for a minute: no back office is running, or its log says why it
+cannot check.
+"""
 Global___IntegrityState: _TypeAlias = IntegrityState  # noqa: Y015
 
 @_typing.final
@@ -226,7 +234,8 @@ class IntegrityFinding(_message.Message):
     entries of a transaction against its accounts, amount, fee and postings), `ENTRY_IS_POSTED` (an entry's transaction
     exists, is posted, moves money, and was decided at the entry's time), `BALANCE_IS_SUM` (an account's balance and that
     of its last entry against the sum of its entries), `NO_GAP` (its entries are numbered 1 to its version),
-    `HELD_IS_HOLDS` (what is held against its open holds).
+    `HELD_IS_HOLDS` (what is held against its open holds), `HOLD_AS_PLACED` (accounts and amount of a hold, and of its
+    captures the accounts, against what placed it), `PAYOUT_AS_ASKED` (a payout against its withdrawal).
     """
     subject: _builtins.str
     """Where: a currency, the name of an account, `transactions/{uuid}`."""
