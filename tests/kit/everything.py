@@ -21,7 +21,7 @@ from tests.kit.ledgers import postgres_ledger
 from tests.kit.postgres import Database
 from transaction_service.domain.identity import account_id
 from transaction_service.domain.movement import Manner, Work
-from transaction_service.domain.terms import Terms
+from transaction_service.domain.terms import PayoutDestination, Terms
 
 DEFERRED = Terms(deferred=True)
 PAID, WITH_FEE, POOR = transfer("alice", "bob", 30), transfer("alice", "bob", 40, terms=fee(4)), transfer("bob", "x", 9)
@@ -29,6 +29,8 @@ SPLIT = compound(("alice", -6), ("bob", 1), ("bob", 2), ("carol", 3), ("erin", -
 OPEN, FINAL, FREED = placing("alice", "bob", 11), placing("alice", "carol", 12), placing("alice", "bob", 13)
 OVER = placing("bob", "alice", 14, ttl=timedelta(microseconds=1))
 CAPTURED, RELEASED = capture(OPEN, 4), release(FREED)
+BANK = PayoutDestination("bank", "DE89 3704", "Ann")
+PAID_OUT = withdrawal("alice", 9, terms=fee(2, included=True)._replace(payout=BANK))
 WAITING, DUE = transfer("alice", "bob", 15, terms=DEFERRED), transfer("alice", "bob", 16, terms=DEFERRED)
 POSTS = [
     (deposit("alice", 500), "POSTED"),
@@ -51,17 +53,18 @@ POSTS = [
     (RELEASED, "POSTED"),
     (expiry(OVER), "POSTED"),
     (withdrawal("bob", 3), "POSTED"),
+    (PAID_OUT, "POSTED"),
 ]
 VALUES = {name: account_id(f"wallets/{name}") for name in ("alice", "bob", "carol", "erin", "empty")} | {
     "paid": PAID.id,
     "split": SPLIT.id,
     "with_fee": WITH_FEE.id,
-    "deposit": POSTS[0][0].id,
     "waiting": WAITING.id,
     "poor": POOR.id,
     "open": OPEN.id,
     "freed": FREED.id,
     "captured": CAPTURED.id,
+    "paid_out": PAID_OUT.id,
     "nobody": str(uuid4()),
     "never": str(uuid4()),
 }

@@ -52,7 +52,10 @@ _STRAY: Final = f"""
 #
 # A plain transaction has two entries, out of its source and into its destination. Two that sum to 0, each of which is
 # one of these, are both. With a fee or postings all are listed and compared; what the terms say is read so that
-# nothing which somebody has written into them is an error. Indexes: entry_post_time_idx, account_pkey.
+# nothing which somebody has written into them is an error.
+#
+# `unkept`: the rows of holds and payouts change, and are in no record; to whom they pay never does, and is.
+# Indexes: entry_post_time_idx, account_pkey, hold_pkey, payout_pkey, transaction_pkey.
 _OF_STRETCH: Final = """
     entered AS MATERIALIZED (
         SELECT e.account_id, e.seq, e.transaction_id, e.amount, e.balance, e.post_time,
@@ -107,6 +110,28 @@ _OF_STRETCH: Final = """
             'its entries are not those that its accounts, amount, fee or postings ask for' AS detail
         FROM (SELECT id FROM unlike_plain UNION ALL SELECT id FROM unlike_wide) AS found
         LIMIT :findings_max),
+    unkept AS (
+        SELECT CASE kind WHEN 3 THEN 'PAYOUT_AS_ASKED' ELSE 'HOLD_AS_PLACED' END AS check,
+            'transactions/' || id AS subject,
+            CASE kind WHEN 3 THEN 'its payout is not to whom, or not of the amount, that it asks for'
+                WHEN 6 THEN 'the hold that it placed is not as it was placed'
+                ELSE 'it captures a hold for others than it was placed for' END AS detail
+        FROM stretch t WHERE state = 1 AND CASE kind
+            WHEN 3 THEN terms ? 'payout' AND (
+                SELECT (wallet, p.currency, jsonb_build_array(provider, account, beneficiary))
+                        = (t.source, t.currency, terms -> 'payout')
+                    AND p.amount = t.amount - CASE WHEN terms -> 'fee' -> 2 = 'true'
+                        AND jsonb_typeof(terms -> 'fee' -> 0) = 'number' THEN (terms -> 'fee' -> 0)::numeric ELSE 0 END
+                FROM transactions.payout p WHERE p.id = t.id) IS NOT TRUE
+            WHEN 6 THEN (
+                SELECT (h.source, h.destination, h.amount, h.currency) = (t.source, t.destination, t.amount, t.currency)
+                FROM transactions.hold h WHERE h.id = t.id) IS NOT TRUE
+            WHEN 7 THEN (
+                SELECT (placed.kind, placed.state, placed.source, placed.destination, placed.currency)
+                    = (6, 1, t.source, t.destination, t.currency)
+                FROM transactions.transaction placed WHERE placed.id = t.hold) IS NOT TRUE
+            ELSE false END
+        LIMIT :findings_max),
     untimely AS (SELECT account_id, seq, transaction_id, post_time FROM entered WHERE NOT in_time),
     elsewhere AS (
         SELECT account_id, seq, transaction_id, post_time FROM transactions.entry e
@@ -116,7 +141,7 @@ _OF_STRETCH: Final = """
 
 _STRETCH: Final = """
     stretch AS MATERIALIZED (
-        SELECT xid, id, kind, state, source, destination, amount, currency, decide_time, terms,
+        SELECT xid, id, kind, state, source, destination, amount, currency, decide_time, terms, hold,
             terms IS NOT NULL AND (terms ? 'fee' OR terms ? 'postings') AS is_wide
         FROM transactions.transaction WHERE {which})"""
 
@@ -185,8 +210,8 @@ SELECT (SELECT count(*) FROM stretch) AS transactions, (SELECT count(*) FROM ent
     (SELECT jsonb_build_array(xid, id) FROM stretch ORDER BY xid DESC, id DESC LIMIT 1) AS until,
     ARRAY(SELECT DISTINCT source FROM stretch WHERE state = 1 AND kind IN (6, 7, 8, 9)) AS held_of,
     (SELECT coalesce(jsonb_agg(jsonb_build_array(f.check, subject, detail)), '[]') FROM (
-        TABLE crooked UNION ALL TABLE unlike UNION ALL TABLE stray UNION ALL TABLE loose UNION ALL TABLE behind
-        UNION ALL TABLE ahead) AS f) AS found
+        TABLE crooked UNION ALL TABLE unlike UNION ALL TABLE unkept UNION ALL TABLE stray UNION ALL TABLE loose
+        UNION ALL TABLE behind UNION ALL TABLE ahead) AS f) AS found
 """)  # noqa: S608 - our own text
 
 # Of accounts with no more than so many open holds; the others are the lap's. Indexes: account_pkey,
@@ -243,7 +268,7 @@ WITH period AS MATERIALIZED (
     stray AS ({_STRAY.format(entries="(TABLE untimely UNION ALL TABLE elsewhere)")})
 SELECT last::text AS until, last = 'infinity' AS is_over,
     (SELECT coalesce(jsonb_agg(jsonb_build_array(f.check, subject, detail)), '[]') FROM (
-        TABLE crooked UNION ALL TABLE unlike UNION ALL TABLE stray) AS f) AS found
+        TABLE crooked UNION ALL TABLE unlike UNION ALL TABLE unkept UNION ALL TABLE stray) AS f) AS found
 FROM period
 """)  # noqa: S608 - our own text
 

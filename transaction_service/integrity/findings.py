@@ -19,6 +19,8 @@ class Check(StrEnum):
     BALANCE_IS_SUM = "BALANCE_IS_SUM"
     NO_GAP = "NO_GAP"
     HELD_IS_HOLDS = "HELD_IS_HOLDS"
+    HOLD_AS_PLACED = "HOLD_AS_PLACED"
+    PAYOUT_AS_ASKED = "PAYOUT_AS_ASKED"
 
 
 class Broken(NamedTuple):
