@@ -168,8 +168,8 @@ def test_a_file_is_replaced_only_when_that_is_wanted(stack: Stack, sealed: str, 
         none = tmp_path / "none" / "file.json"
         assert "there is no directory" in refused(stack, *command, "--output", none, code=2)
     usual = ("verify", "--data-dir", stack.data_dir, "--save-checkpoint")
-    assert "this is no specie-checkpoint" in refused(stack, *usual, file)
-    assert "there is no directory" in refused(stack, *usual, tmp_path / "none" / "file.json")
+    assert "this is no specie-checkpoint" in refused(stack, *usual, file, code=2)
+    assert "there is no directory" in refused(stack, *usual, tmp_path / "none" / "file.json", code=2)
     assert file.read_text() == "dear"
     audit(stack, "checkpoint", "--output", file, "--force")
     assert number(file.read_text()) > 0
@@ -177,7 +177,7 @@ def test_a_file_is_replaced_only_when_that_is_wanted(stack: Stack, sealed: str, 
 
 @pytest.mark.usefixtures("sealed")
 def test_without_a_key_nothing_is_verified(stack: Stack, tmp_path: Path) -> None:
-    told = refused(stack, "verify", "--data-dir", tmp_path)
+    told = refused(stack, "verify", "--data-dir", tmp_path, code=2)
     assert "seal.pub; --public-key names the file with the keys that you trust" in told
     stranger, checkpoint = tmp_path / "stranger.pub", tmp_path / "checkpoint.json"
     stranger.write_text(Signer.from_pem(new_private_pem()).public_pem)
@@ -185,11 +185,11 @@ def test_without_a_key_nothing_is_verified(stack: Stack, tmp_path: Path) -> None
     assert "block 1 was changed: its key" in told
     assert "is none of those that are trusted" in told
     audit(stack, "checkpoint", "--output", checkpoint)
-    told = refused(stack, "verify", "--public-key", stranger, "--checkpoint", checkpoint)
+    told = refused(stack, "verify", "--public-key", stranger, "--checkpoint", checkpoint, code=2)
     assert "nobody vouches for this checkpoint" in told
     none = tmp_path / "none.json"
     ask = ("verify", "--data-dir", stack.data_dir, "--checkpoint", none)
-    assert f"{none} cannot be read: No such file or directory" in refused(stack, *ask)
+    assert f"{none} cannot be read: No such file or directory" in refused(stack, *ask, code=2)
 
 
 @pytest.mark.usefixtures("sealed")

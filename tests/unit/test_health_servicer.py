@@ -18,6 +18,8 @@ from transaction_service.ports import Sums
 from transaction_service.rpc.health_servicer import HealthServicer
 
 TIME = datetime(2026, 11, 21, 12, tzinfo=UTC)
+LATELY = datetime(2999, 1, 1, tzinfo=UTC)
+"""However long the tests before have taken."""
 LONG = 1000.0
 
 
@@ -75,7 +77,8 @@ async def test_a_sum_beyond_the_range_is_told_as_far_as_it_goes() -> None:
     ("total", "check_time", "findings", "state"),
     [
         (0, None, 0, IntegrityState.INTEGRITY_STATE_UNSPECIFIED),
-        (0, TIME, 0, IntegrityState.INTEGRITY_STATE_SOUND),
+        (0, LATELY, 0, IntegrityState.INTEGRITY_STATE_SOUND),
+        (0, TIME, 0, IntegrityState.INTEGRITY_STATE_STALE),
         (0, TIME, 1, IntegrityState.INTEGRITY_STATE_BROKEN),
         (1, TIME, 0, IntegrityState.INTEGRITY_STATE_BROKEN),
         (-1, None, 0, IntegrityState.INTEGRITY_STATE_BROKEN),
