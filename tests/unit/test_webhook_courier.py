@@ -17,6 +17,7 @@ from transaction_service.webhooks import tour as tour_module
 from transaction_service.webhooks.courier import Courier
 from transaction_service.webhooks.courier_ports import Event, Found, Held, Known, Look, Result
 from transaction_service.webhooks.endpoint import Wish
+from transaction_service.webhooks.pace import Pace
 from transaction_service.webhooks.schedule import Parcel
 from transaction_service.webhooks.secrets import SecretUnreadable
 from transaction_service.webhooks.sending import Answer
@@ -126,7 +127,7 @@ def run(
     """Until it has happened, and then stops; the events that were logged."""
 
     async def work() -> None:
-        courier = Courier(house, house, house, opened, PATIENCE, 30)
+        courier = Courier(house, house, house, opened, PATIENCE, Pace(10_000), 30)
         task = asyncio.create_task(courier.run())
         await wait_until_async(happened, "it has")
         assert not task.done()

@@ -54,6 +54,12 @@ class BackOfficeSettings(ProcessSettings):
     )
     webhook_keys_file: WebhookKeysFile = ""
     webhook_private_networks: WebhookPrivateNetworks = False
+    webhook_sends_per_second: float = Field(
+        default=500,
+        ge=1,
+        le=100_000,
+        description="Webhooks that one back office sends a second at the most: more would take processors from posting",
+    )
     webhook_timeout_seconds: float = Field(
         default=15, ge=0.1, le=300, description="How long a webhook's receiver may take to answer"
     )

@@ -19,6 +19,7 @@ from transaction_service.rpc.convert import payout_message, transaction_message
 from transaction_service.rpc.webhook_messages import endpoint_message
 from transaction_service.webhooks.courier import Courier
 from transaction_service.webhooks.endpoint import Endpoint
+from transaction_service.webhooks.pace import Pace
 from transaction_service.webhooks.schedule import Parcel
 from transaction_service.webhooks.secrets import Secrets
 from transaction_service.webhooks.sending import body
@@ -41,7 +42,8 @@ def part(database: Database, settings: BackOfficeSettings) -> Part | None:
         settings.webhook_first_pause_seconds, settings.webhook_pause_seconds_max, settings.webhook_give_up_seconds
     )
     post, contents = SqlPost(database, f"courier-{uuid4().hex}"), JsonContents(database)
-    courier = Courier(post, contents, sender, secrets.opened, patience, settings.webhook_keep_days)
+    pace = Pace(settings.webhook_sends_per_second)
+    courier = Courier(post, contents, sender, secrets.opened, patience, pace, settings.webhook_keep_days)
     return Part(courier.run, sender.close)
 
 

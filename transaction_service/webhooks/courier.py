@@ -16,6 +16,7 @@ from service_kit.status import Refusal
 from transaction_service.ports import Mark
 from transaction_service.webhooks import metrics
 from transaction_service.webhooks.courier_ports import Contents, Held, Post, Sender
+from transaction_service.webhooks.pace import Pace
 from transaction_service.webhooks.secrets import SecretUnreadable
 from transaction_service.webhooks.tour import Patience, Tour
 
@@ -45,6 +46,7 @@ class Courier:
         sender: Sender,
         opened: Callable[[str], str],
         patience: Patience,
+        pace: Pace,
         keep_days: int,
     ) -> None:
         """`opened`: a secret as it is kept, to what it is; it raises SecretUnreadable."""
@@ -53,6 +55,7 @@ class Courier:
         self._sender = sender
         self._opened = opened
         self._patience = patience
+        self._pace = pace
         self._keep_days = keep_days
         self._tours: dict[str, tuple[Tour, asyncio.Task[None]]] = {}
         self._unreadable: set[tuple[str, int]] = set()
@@ -102,7 +105,7 @@ class Courier:
             if not signers:
                 return
             log.info("courier_claimed", endpoint=endpoint.id)
-            tour = Tour(endpoint, self._post, self._contents, self._sender, signers, self._patience)
+            tour = Tour(endpoint, self._post, self._contents, self._sender, signers, self._patience, self._pace)
             self._tours[endpoint.id] = tour, asyncio.create_task(tour.run())
         self._tours[endpoint.id][0].go_on(held_until, newest, tours)
 

@@ -21,6 +21,7 @@ from service_kit.status import Refusal
 from transaction_service.ports import Mark
 from transaction_service.webhooks import metrics
 from transaction_service.webhooks.courier_ports import Contents, Event, Held, Known, Post, Result, Sender
+from transaction_service.webhooks.pace import Pace
 from transaction_service.webhooks.schedule import Parcel, Schedule, pause_seconds
 from transaction_service.webhooks.sending import Answer, headers
 
@@ -73,6 +74,7 @@ class Tour:
         sender: Sender,
         signers: Sequence[Webhook],
         patience: Patience,
+        pace: Pace,
     ) -> None:
         self.held: Final = held
         self.over = False
@@ -82,6 +84,7 @@ class Tour:
         self._sender = sender
         self._signers = signers
         self._patience = patience
+        self._pace = pace
         self._finishing = False
         self._places = 0
         self._held_until = 0.0
@@ -155,7 +158,7 @@ class Tour:
         until = self._look_at
         due = self._schedule.next_due()
         if due is not None and self._has_place(now):
-            until = min(until, due)
+            until = min(until, max(due, self._pace.open_at(now)))
         if self._results:
             until = min(until, self._mark_at)
         if until > now:
@@ -220,13 +223,14 @@ class Tour:
         now = monotonic()
         if self.over or self._finishing or not self._has_place(now):
             return []
-        return self._schedule.take(now, self._places - len(self._sending))
+        return self._schedule.take(now, min(self._places - len(self._sending), self._pace.room(now)))
 
     def _has_place(self, now: float) -> bool:
         """Whether something may be sent: nothing is once the endpoint may be somebody else's."""
         return now < self._held_until and len(self._sending) < self._places
 
     def _start(self, parcel: Parcel) -> None:
+        self._pace.used()
         task = asyncio.create_task(self._deliver(parcel, self._bodies.pop(parcel.id, None)))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
