@@ -34,7 +34,7 @@ demo: install ## A scripted tour against a throw-away stack
 
 test: install ## Run every test against real PostgreSQL and real Envoy, with branch coverage
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n $(PYTEST_WORKERS) --dist loadfile
+	$(BIN)/coverage run -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='$(HEART)' --fail-under=100
 	$(BIN)/coverage report --fail-under=$(COVERAGE_MIN)

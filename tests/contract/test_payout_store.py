@@ -15,7 +15,7 @@ from tests.kit.payouts import LEASE_SECONDS, Paying, paying_out
 from tests.kit.postgres import Database
 from tests.kit.tables import rows
 from tests.kit.wallets import asynchronous
-from transaction_service.adapters.payouts import SqlPayoutStore
+from transaction_service.adapters.payouts import NOT_ASKED, SqlPayoutStore
 from transaction_service.domain.account import AccountState, set_state
 from transaction_service.domain.failure import Failure, Reason
 from transaction_service.domain.movement import Movement
@@ -69,6 +69,31 @@ async def test_a_claimed_payout_is_nobody_elses_until_the_lease_is_over(paying: 
     paying.change(movement, "claimed_until = now()")
     again = await paying.claimed(movement)
     assert (again.attempts, again.failures) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "wallet = 'wallets/other'",
+        "provider = 'other'",
+        "account = 'DE00 0000'",
+        "beneficiary = 'Eve'",
+        "reference = 'bribe'",
+        "amount = amount + 1",
+        "currency = 'EUR'",
+        "id = gen_random_uuid()",
+    ],
+)
+@asynchronous
+async def test_what_no_withdrawal_asks_for_is_paid_to_nobody(paying: Paying, change: str) -> None:
+    """Somebody has written it into the table. It is an operator's to look at."""
+    movement = await paying.withdraw()
+    paying.change(movement, change)
+    [(id_,)] = paying.query("SELECT id::text FROM transactions.payout ORDER BY create_time DESC LIMIT 1")
+    assert id_ not in {payout.id for payout in await paying.store.claim(1000, LEASE_SECONDS)}
+    found = await paying.payouts.payout(id_)
+    assert found is not None
+    assert (found.state, found.last_error) == (DEAD, NOT_ASKED)
 
 
 @asynchronous

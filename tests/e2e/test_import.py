@@ -281,7 +281,7 @@ def test_mistakes_of_usage(arguments: Sequence[str], told: str) -> None:
 def test_what_is_ended_in_the_middle_is_finished_by_a_second_run(shop: Shop, how: signal.Signals, code: int) -> None:
     lines = [shop.pays(1 + number % 3) for number in range(3000)] + [f"{shop.payer},nobody-has-this-name,1,USD,"]
     file = shop.file(lines)
-    command = [*SPECIE, "import", str(file), "--batch-size", "10"]
+    command = [*SPECIE, "import", str(file), "--batch-size", "2"]
     with subprocess.Popen(
         command,
         cwd=ROOT,

@@ -9,18 +9,26 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
+import structlog
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, text, update
 
 from service_kit.database import Database
+from transaction_service.adapters import columns
 from transaction_service.adapters.acts import Actor, write_act
 from transaction_service.adapters.conditions import any_of, owned
 from transaction_service.adapters.events import write_event
 from transaction_service.adapters.record_tables import payout as table
+from transaction_service.adapters.rows import to_transaction
+from transaction_service.adapters.tables import transaction
 from transaction_service.adapters.walk import Page, page
 from transaction_service.adapters.walks import TimeWalk
+from transaction_service.domain.movement import Transaction, TransactionKind, TransactionState, received
+from transaction_service.domain.terms import PayoutDestination
 from transaction_service.payouts.payout import Payout, PayoutState
 from transaction_service.payouts.ports import Backlog
 from transaction_service.ports import Position
+
+log = structlog.stdlib.get_logger()
 
 COLUMNS: Final = [table.c[name] for name in Payout.__dataclass_fields__]
 NAMES: Final = ", ".join(Payout.__dataclass_fields__)
@@ -28,6 +36,7 @@ NAMES: Final = ", ".join(Payout.__dataclass_fields__)
 PAID, REVERSED, DEAD = "payout.paid", "payout.reversed", "payout.dead"
 """Types of events, as transaction_service.webhooks has them."""
 RETRY: Final = "RETRY"
+NOT_ASKED: Final = "it is not what a withdrawal has asked for: somebody has changed the table"
 
 # Index: payout_next_time_idx, then the primary key.
 CLAIM: Final = f"""
@@ -63,7 +72,15 @@ class SqlPayoutStore:
         values = {"limit": limit, "lease": timedelta(seconds=lease_seconds)}
 
         def work(connection: Connection) -> list[Payout]:
-            return [to_payout(row) for row in connection.execute(text(CLAIM).columns(*COLUMNS), values)]
+            claimed = [to_payout(row) for row in connection.execute(text(CLAIM).columns(*COLUMNS), values)]
+            wanted = select(*columns.TRANSACTION).where(any_of(transaction.c.id, [payout.id for payout in claimed]))
+            asked = {row[0]: to_transaction(row) for row in connection.execute(wanted)} if claimed else {}
+            strays = [payout for payout in claimed if not _is_asked(payout, asked.get(payout.id))]
+            for stray in strays:
+                log.error("payout_not_asked", payout=stray.id)
+                change = update(table).where(table.c.id == stray.id).values(update_time=func.clock_timestamp())
+                connection.execute(change.values(**_died(NOT_ASKED)))
+            return [payout for payout in claimed if payout not in strays]
 
         return await self._database.run(work)
 
@@ -189,6 +206,21 @@ def to_payout(row: Sequence[Any]) -> Payout:
     """A row of COLUMNS."""
     id_, state, *rest = row
     return Payout(id_, PayoutState(state), *rest)
+
+
+def _is_asked(payout: Payout, withdrawal: Transaction | None) -> bool:
+    """Whether a POSTED withdrawal asks for just this, whatever has been written into the table meanwhile. What was
+    refused is given back by what the withdrawal says alone."""
+    if payout.state is PayoutState.REFUSED:
+        return True
+    if withdrawal is None or withdrawal.state is not TransactionState.POSTED:
+        return False
+    movement = withdrawal.movement
+    told = PayoutDestination(payout.provider, payout.account, payout.beneficiary)
+    if (movement.kind, movement.terms.payout) != (TransactionKind.WITHDRAWAL, told):
+        return False
+    of_payout = (payout.wallet, payout.reference, payout.amount, payout.currency)
+    return of_payout == (movement.source, movement.description, received(movement), movement.currency)
 
 
 def _is(state: PayoutState) -> ColumnElement[bool]:
