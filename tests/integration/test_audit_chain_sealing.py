@@ -17,7 +17,7 @@ from tests.kit.service import ServiceProcess, back_office, wait_until
 
 PROCESSES = 3
 ROUNDS = 30
-CUT_OFF = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'specie back office'"
+CUT_OFF = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'specie back office%'"
 
 
 @pytest.fixture

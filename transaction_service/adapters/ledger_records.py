@@ -8,8 +8,11 @@ the end, so that what is sealed already keeps its record. docs/audit.md has the 
 
 from typing import Final
 
-PLANNING: Final = "SET LOCAL enable_seqscan = off; SET LOCAL enable_nestloop = off; SET LOCAL jit = off"
-"""For the transaction that makes records: statistics may be as old as one likes, or of empty tables."""
+PLANNING: Final = (
+    "SET LOCAL enable_seqscan = off; SET LOCAL enable_nestloop = off; SET LOCAL jit = off; SET LOCAL work_mem = '64MB'"
+)
+"""For the transaction that makes records: statistics may be as old as one likes, or of empty tables, and a block's rows
+have some 10 MB, which are to stay in memory."""
 
 # The pieces are put together, not made of rows by row_to_json: that takes a microsecond more for a transfer. Numbers,
 # ids and times need no quoting.

@@ -55,7 +55,7 @@ class BackOfficeSettings(ProcessSettings):
     webhook_keys_file: WebhookKeysFile = ""
     webhook_private_networks: WebhookPrivateNetworks = False
     webhook_sends_per_second: float = Field(
-        default=500,
+        default=200,
         ge=1,
         le=100_000,
         description="Webhooks that one back office sends a second at the most: more would take processors from posting",
