@@ -38,7 +38,7 @@ class Script:
         return self._next("new", self._looks)  # type: ignore[return-value] # as the test has put it
 
     async def go_on_with_lap(self, every_seconds: float, rest_per_work: float) -> Page | None:
-        assert (every_seconds, rest_per_work) == (NEVER, checker.LAP_REST_PER_WORK)
+        assert (every_seconds, rest_per_work) == (NEVER, checker.REST_PER_WORK)
         return self._next("lap", self._pages)  # type: ignore[return-value] # as above
 
     def _next(self, word: str, answers: list[Answer]) -> Answer:

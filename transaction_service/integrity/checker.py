@@ -19,11 +19,12 @@ log = structlog.stdlib.get_logger()
 STEP: Final = 20_000
 """Transactions that are looked at at once: some 0.1 s of PostgreSQL. The more there are, the less one costs: an account
 that is in many of them is looked up once."""
-STEP_REST_PER_WORK: Final = 2
-"""While it is behind, as on a large ledger that it has never seen, it rests so many times as long as a step took: it
-takes a third of one connection's time."""
-LAP_REST_PER_WORK: Final = 20
-"""The same for the pages of a lap, as LatestSums does: there is no hurry."""
+REST_PER_WORK: Final = 20
+"""It rests so many times as long as a step, or a page of a lap, took, as LatestSums does. So each takes at most a
+twentieth of one connection's time: where more is posted than that is enough for, it falls behind and comes after when
+there is time, and posting keeps its processors."""
+REST_SECONDS_MAX: Final = 30.0
+"""After a step, however slow the database is: half of the time after which the check is said to be stale."""
 PAUSE_SECONDS_MAX: Final = 60.0
 """Between pieces that fail each pause is twice as long as the one before, up to this; and it looks so often whether a
 lap is due."""
@@ -70,11 +71,12 @@ class Checker:
         metrics.CHECKED.inc(step.entries)
         metrics.LAG_SECONDS.set(step.lag_seconds)
         self._is_behind = step.more
-        return STEP_REST_PER_WORK * (monotonic() - began) if step.more else self._every_seconds
+        rest = min(REST_PER_WORK * (monotonic() - began), REST_SECONDS_MAX)
+        return rest if step.more else max(rest, self._every_seconds)
 
     async def _go_on_with_lap(self) -> float:
         try:
-            page = await self._checks.go_on_with_lap(self._lap_every_seconds, LAP_REST_PER_WORK)
+            page = await self._checks.go_on_with_lap(self._lap_every_seconds, REST_PER_WORK)
         except Exception as error:  # noqa: BLE001 - as above
             return self._failed("lap", error)
         self._failures["lap"] = 0
