@@ -1,5 +1,6 @@
 """What tests of more than one kind use: a real PostgreSQL, a whole running stack, a real browser."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,10 @@ from playwright.sync_api import Browser
 from tests.kit.browser import Pages, running_browser, running_pages
 from tests.kit.postgres import Database, Server, running_server
 from tests.kit.stack import Stack, running_stack
+
+# A shell that starts the tests in the background has SIGINT ignored, and so would have all programs that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,7 @@ WATCH_SECONDS = 0.25
 LOG_LINES_SHOWN = 15
 WAYS_OUTSIDE = ("PAYOUT_PROVIDERS", "WEBHOOK_KEYS_FILE", "WEBHOOK_PRIVATE_NETWORKS")
 BACK_OFFICE = "back-office"
+READY = '"ready":true'
 SIMULATOR = "payout-simulator"
 SIMULATED_PROVIDER = "simulator"
 """As which withdrawals name it."""
@@ -328,6 +329,10 @@ class LocalStack:
         return self._gateway_healthy() and self._back_office_healthy()
 
     def _back_office_healthy(self) -> bool:
+        """Its log mostly says so already; to ask it takes a process."""
+        (office,) = [part for part in self._parts if part.name == BACK_OFFICE]
+        if any(READY in line for line in office.last_log_lines(LOG_LINES_SHOWN)):
+            return True
         probe = [sys.executable, "-m", "service_kit.probe", f"{HOST}:{self.ports.back_office}"]
         return subprocess.run(probe, cwd=ROOT, capture_output=True, check=False).returncode == 0
 

@@ -272,6 +272,6 @@ def test_the_service_answers_as_the_model_does(service: ServiceProcess, database
 
     # A failure is told as it is found, and not looked at for one with fewer steps: that takes long.
     few_and_long = settings(
-        max_examples=12, stateful_step_count=50, deadline=None, derandomize=True, phases=[Phase.generate]
+        max_examples=8, stateful_step_count=50, deadline=None, derandomize=True, phases=[Phase.generate]
     )
     run_state_machine_as_test(OfThisService, settings=few_and_long)

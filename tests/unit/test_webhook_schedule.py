@@ -242,4 +242,4 @@ class AnyCourse(RuleBasedStateMachine):
 
 
 TestAnyCourse = AnyCourse.TestCase
-TestAnyCourse.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestAnyCourse.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
