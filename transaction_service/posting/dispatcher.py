@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from service_kit.status import Refusal
+from service_kit.tasks import to_its_end
 from transaction_service.domain.movement import Manner, Movement, Outcome, Refused, Work
 from transaction_service.ports import Backlog, DueWork
 from transaction_service.posting import metrics
@@ -71,7 +72,8 @@ class Dispatcher:
         pause = self._every_seconds
         while True:
             try:
-                more = await _to_its_end(asyncio.create_task(self.round()))
+                # A round that is cut off would leave its claims behind, and what they are on until the lease is over.
+                more = await to_its_end(self.round(), FINISH_SECONDS)
             except Refusal as refusal:
                 log.warning("dispatch_failed", work=self._name, reason=refusal.reason)
             except Exception:
@@ -121,16 +123,6 @@ class Dispatcher:
         metrics.BACKLOG.labels(self._name).set(backlog.waiting)
         metrics.OVERDUE_SECONDS.labels(self._name).set(backlog.overdue_seconds)
         self._seen(backlog)
-
-
-async def _to_its_end(round_: asyncio.Task[bool]) -> bool:
-    """A round that is cut off would leave its claims behind, and what it claimed would wait until the lease is over."""
-    try:
-        return await asyncio.shield(round_)
-    except asyncio.CancelledError:
-        with suppress(Exception):  # nobody hears of it any more
-            await asyncio.wait_for(round_, FINISH_SECONDS)
-        raise
 
 
 def _outcome(result: Result) -> str:

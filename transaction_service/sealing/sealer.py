@@ -5,7 +5,6 @@ database lets one of them make the next block, and the others find it made.
 """
 
 import asyncio
-from contextlib import suppress
 from time import monotonic
 from typing import Final
 
@@ -15,6 +14,7 @@ from audit_chain.header import TRANSACTIONS_MAX, Header, hash_of
 from audit_chain.merkle import root_of
 from audit_chain.signing import Signer
 from service_kit.status import Refusal
+from service_kit.tasks import to_its_end
 from transaction_service.sealing import metrics
 from transaction_service.sealing.ports import Block, Decided, Round, Sealing, Tip
 
@@ -42,7 +42,8 @@ class Sealer:
         began, pause = monotonic(), self._every_seconds
         while True:
             try:
-                done = await _to_its_end(asyncio.create_task(self.round()))
+                # What a round that is cut off has done nobody would count.
+                done = await to_its_end(self.round(), FINISH_SECONDS)
             except Refusal as refusal:
                 log.warning("seal_failed", reason=refusal.reason)
                 if refusal.reason == "DEADLINE_EXCEEDED":
@@ -97,13 +98,3 @@ class Sealer:
 def until_full(transactions: int, seconds: float, pause: float) -> float:
     """How long to wait for the next block: until it is full, if as many come as have come in these seconds."""
     return min(pause, seconds * TRANSACTIONS_MAX / transactions) if transactions else pause
-
-
-async def _to_its_end(round_: asyncio.Task[Round]) -> Round:
-    """What a round that is cut off has done nobody would count."""
-    try:
-        return await asyncio.shield(round_)
-    except asyncio.CancelledError:
-        with suppress(Exception):  # nobody hears of it any more
-            await asyncio.wait_for(round_, FINISH_SECONDS)
-        raise
