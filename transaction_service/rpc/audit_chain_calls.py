@@ -21,12 +21,12 @@ from specie.transaction.v1 import (
 
 from audit_chain.header import Header, MalformedHeader, hash_of, parsed
 from audit_chain.merkle import path_of
-from service_kit.call import bound_to
-from service_kit.status import RETRY_AFTER_SECONDS, Refusal
+from service_kit.status import Refusal
 from transaction_service.domain.failure import Failure, Reason
-from transaction_service.reports import Reports, TooManyReports
+from transaction_service.reports import Reports
 from transaction_service.rpc.convert import timestamp, transaction_name
 from transaction_service.rpc.errors import to_refusal
+from transaction_service.rpc.reporting import place_of
 from transaction_service.sealing.ports import Block, Blocks, Content, Key, Unsealed
 
 RECORDS_PAGE: Final = 500
@@ -70,23 +70,19 @@ class AuditChainCalls:
     async def ReadBlocks(self, request: ReadBlocksRequest, context: Any) -> AsyncGenerator[ReadBlocksResponse, None]:
         """Only as far as the chain goes when it begins: else whoever reads while much is sealed would not see the
         end."""
-        try:
-            with self._reports.place(bound_to()):
-                block = await self._blocks.latest()
-                latest = 0 if block is None else block.number
-                after, told = request.after_block, latest
-                while (found := await self._following(after, latest)) is not None:
-                    block, content = found
-                    yield await _opening(block, content, told)
-                    after, told = block.number, 0
-                    header = _header(block)
-                    if header is not None:
-                        async for message in self._records_of(header):
-                            yield message
-                yield ReadBlocksResponse(latest_block=told)
-        except TooManyReports:
-            text = "as many reports are being read as may; try again later, or at another instance"
-            raise Refusal("OVERLOADED", text, retry_after_seconds=RETRY_AFTER_SECONDS) from None
+        with place_of(self._reports):
+            block = await self._blocks.latest()
+            latest = 0 if block is None else block.number
+            after, told = request.after_block, latest
+            while (found := await self._following(after, latest)) is not None:
+                block, content = found
+                yield await _opening(block, content, told)
+                after, told = block.number, 0
+                header = _header(block)
+                if header is not None:
+                    async for message in self._records_of(header):
+                        yield message
+            yield ReadBlocksResponse(latest_block=told)
 
     async def _following(self, after: int, latest: int) -> tuple[Block, Content] | None:
         return await self._reports.in_turn(lambda: self._blocks.following(after, latest))

@@ -1,7 +1,7 @@
 """ReportEntries: a statement of any length as a stream, which is the same whenever it is asked for."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 from specie.transaction.v1 import ReportEntriesRequest, ReportEntriesResponse
@@ -27,22 +27,18 @@ class Reporting:
         self, request: ReportEntriesRequest, context: Any
     ) -> AsyncGenerator[ReportEntriesResponse, None]:
         account = await find_account(self._accounts, request.wallet)
-        try:
-            with self._reports.place(bound_to()):
-                period = await self._period(account, request)
-                first, last = period.opening.version, period.closing.version
-                after = request.after_sequence or first
-                if not first <= after <= last:
-                    text = "must be the number of an entry of the report"
-                    raise invalid("after_sequence", "after_sequence.of_report", text)
-                yield ReportEntriesResponse(opening=opening_message(period, account))
-                async with aclosing(self._reports.pages(self._reader, account, after, last)) as pages:
-                    async for lines in pages:
-                        yield ReportEntriesResponse(entries=[entry_message(line, account) for line in lines])
-                yield ReportEntriesResponse(closing=closing_message(period, account))
-        except TooManyReports:
-            text = "as many reports are being read as may; try again later, or at another instance"
-            raise Refusal("OVERLOADED", text, retry_after_seconds=RETRY_AFTER_SECONDS) from None
+        with place_of(self._reports):
+            period = await self._period(account, request)
+            first, last = period.opening.version, period.closing.version
+            after = request.after_sequence or first
+            if not first <= after <= last:
+                text = "must be the number of an entry of the report"
+                raise invalid("after_sequence", "after_sequence.of_report", text)
+            yield ReportEntriesResponse(opening=opening_message(period, account))
+            async with aclosing(self._reports.pages(self._reader, account, after, last)) as pages:
+                async for lines in pages:
+                    yield ReportEntriesResponse(entries=[entry_message(line, account) for line in lines])
+            yield ReportEntriesResponse(closing=closing_message(period, account))
 
     async def _period(self, account: Account, request: ReportEntriesRequest) -> Period:
         """Raises Refusal INVALID_FIELD for a time to come: what will be in it cannot be told yet."""
@@ -53,3 +49,14 @@ class Reporting:
         if start is not None and start >= period.end:
             raise invalid("start_time", "start_time.past", "must not lie in the future")
         return period
+
+
+@contextmanager
+def place_of(reports: Reports) -> Iterator[None]:
+    """The caller's, among those who read reports or the audit chain. Raises Refusal OVERLOADED."""
+    try:
+        with reports.place(bound_to()):
+            yield
+    except TooManyReports:
+        text = "as many reports are being read as may; try again later, or at another instance"
+        raise Refusal("OVERLOADED", text, retry_after_seconds=RETRY_AFTER_SECONDS) from None
