@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, func, insert
 
 from transaction_service.adapters.record_tables import event
-from transaction_service.domain.identity import derived_id
+from transaction_service.webhooks.endpoint import event_key
 
 
 def write_event(connection: Connection, type_: str, subject: str, wallet: str = "", turn: int = 1) -> None:
@@ -11,7 +11,7 @@ def write_event(connection: Connection, type_: str, subject: str, wallet: str = 
     this subject, for what can happen to it several times."""
     connection.execute(
         insert(event).values(
-            id=derived_id("event", type_, subject, str(turn)),
+            id=event_key(type_, subject, turn),
             type=type_,
             subject=subject,
             wallet=wallet,

@@ -18,7 +18,7 @@ from transaction_service.domain.movement import TransactionState, accounts_named
 from transaction_service.domain.terms import read
 from transaction_service.ports import Mark
 from transaction_service.webhooks.courier_ports import Event, Found, Held
-from transaction_service.webhooks.endpoint import event_id, wants
+from transaction_service.webhooks.endpoint import event_id, sent_as, wants
 from transaction_service.webhooks.types import EventType
 
 WALKED_PER_FOUND: Final = 5
@@ -89,7 +89,7 @@ def _others(connection: Connection, endpoint: Held, after: Mark, until: Mark, li
     for xid, id_, type_, subject, wallet in connection.execute(_in_order(rows, event, limit)):
         wallets = (wallet,) if wallet else ()
         if wants(endpoint.id, wish, type_, subject, wallets):
-            found.append(Event("evt_" + id_.replace("-", ""), type_, subject, wallets, Mark(xid, id_)))
+            found.append(Event(sent_as(id_), type_, subject, wallets, Mark(xid, id_)))
     return found
 
 

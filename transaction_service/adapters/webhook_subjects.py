@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
-from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, Row, Select, literal, select
@@ -16,7 +15,7 @@ from transaction_service.adapters.rows import to_transaction
 from transaction_service.adapters.tables import transaction
 from transaction_service.domain.movement import Transaction
 from transaction_service.payouts.payout import Payout
-from transaction_service.webhooks.endpoint import Endpoint
+from transaction_service.webhooks.endpoint import Endpoint, key_of
 from transaction_service.webhooks.schedule import Parcel
 
 log = structlog.stdlib.get_logger()
@@ -81,7 +80,7 @@ def _things(connection: Connection, subjects: Collection[str]) -> dict[str, Thin
 def _times(connection: Connection, parcels: Sequence[Parcel]) -> dict[str, datetime]:
     if not parcels:
         return {}
-    of_id = {str(UUID(parcel.event_id.removeprefix("evt_"))): parcel.event_id for parcel in parcels}
+    of_id = {key_of(parcel.event_id): parcel.event_id for parcel in parcels}
     rows = connection.execute(select(event.c.id, event.c.create_time).where(any_of(event.c.id, list(of_id))))
     return {of_id[id_]: time for id_, time in rows}
 

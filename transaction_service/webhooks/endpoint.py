@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Final
+from uuid import UUID
 
 from transaction_service.domain.identity import derived_id
 from transaction_service.ports import Mark
@@ -17,6 +18,7 @@ OLD_SECRET_LASTS: Final = timedelta(hours=24)
 """So long both secrets sign."""
 ENDPOINTS: Final = "webhookEndpoints/"
 DELIVERIES: Final = "webhookDeliveries/"
+EVENTS: Final = "evt_"
 
 
 class EndpointState(IntEnum):
@@ -102,10 +104,24 @@ def wants(endpoint_id: str, wish: Wish, event_type: str, subject: str, wallets: 
     return not (event_type == EventType.WEBHOOK_ENDPOINT_DISABLED and subject == ENDPOINTS + endpoint_id)
 
 
+def event_key(event_type: str, subject: str, turn: int = 1) -> str:
+    """The id of an event, as table `event` has it. `turn`: which one of this type it is for this subject."""
+    return derived_id("event", event_type, subject, str(turn))
+
+
+def sent_as(key: str) -> str:
+    """What is sent as `webhook-id`, the same whenever and to whomever it is sent, from the event's id."""
+    return EVENTS + key.replace("-", "")
+
+
+def key_of(sent: str) -> str:
+    """The other way round."""
+    return str(UUID(sent.removeprefix(EVENTS)))
+
+
 def event_id(event_type: str, subject: str, turn: int = 1) -> str:
-    """What is sent as `webhook-id`, the same whenever and to whomever it is sent. `turn`: which one of this type it is
-    for this subject."""
-    return "evt_" + derived_id("event", event_type, subject, str(turn)).replace("-", "")
+    """As it is sent."""
+    return sent_as(event_key(event_type, subject, turn))
 
 
 def delivery_id(endpoint_id: str, of_event: str) -> str:
