@@ -4,7 +4,6 @@ Orchestrators probe it with grpc.health.v1 on its port, as they do services.
 """
 
 import asyncio
-import signal
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import structlog
 from prometheus_client import start_http_server
 
 from service_kit.health import Readiness
-from service_kit.server import first, serve_probes, spare_the_collector
+from service_kit.server import first, raise_failure, serve_probes, spare_the_collector, told_to_stop
 from service_kit.settings import ProcessSettings
 
 log = structlog.stdlib.get_logger()
@@ -28,10 +27,7 @@ async def run_background(
     of it ends by itself what must not be cut off. `close` frees resources.
 
     Returns after a clean stop. Raises what ended a piece of work, and OSError when the port is taken."""
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, stopping.set)
+    stopping = told_to_stop()
     readiness = Readiness(check, ())
     address = f"{settings.host}:{settings.port}"
     await readiness.begin()
@@ -54,6 +50,4 @@ async def run_background(
     if metrics_server is not None:
         metrics_server.shutdown()
     log.info("stopped")
-    for outcome in ended:
-        if isinstance(outcome, Exception):
-            raise outcome
+    raise_failure(ended)

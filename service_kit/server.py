@@ -70,10 +70,7 @@ class Application:
 
 async def serve(application: Application, settings: ServiceSettings) -> None:
     """Returns after a clean stop. Raises OSError when the port is taken."""
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, stopping.set)
+    stopping = told_to_stop()
     tokens = Tokens(
         Keys(settings.auth_jwks),
         settings.auth_issuer,
@@ -119,6 +116,20 @@ async def serve(application: Application, settings: ServiceSettings) -> None:
     if metrics_server is not None:
         metrics_server.shutdown()
     log.info("stopped")
+    raise_failure(ended)
+
+
+def told_to_stop() -> asyncio.Event:
+    """Set by the signals that end a process in order."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, stopping.set)
+    return stopping
+
+
+def raise_failure(ended: Sequence[BaseException | None]) -> None:
+    """The first one by which background work has ended, if one has: that it was cancelled is none."""
     for outcome in ended:
         if isinstance(outcome, Exception):
             raise outcome
