@@ -17,6 +17,7 @@ from tests.kit.ledger import Ledger
 from tests.kit.postgres import Database, Server
 from tests.kit.scenario import sound_service
 from tests.kit.service import ServiceProcess, wait_until, wait_until_async
+from tests.kit.tampering import set_guards
 from tests.kit.wallets import asynchronous
 
 ASYNC = TransferMode.TRANSFER_MODE_ASYNC
@@ -73,15 +74,22 @@ def change(ledger: Ledger, statement: str, values: Mapping[str, object]) -> None
 
 def due(ledger: Ledger, *ids: str) -> None:
     """They were to be posted at this very moment."""
-    # The guards first, which waits for whoever writes; then as the lanes lock: or two could wait for each other.
-    with ledger.unguarded() as cursor:
+    values = {"ids": list(ids)}
+    # As the lanes lock: what is pending, then the table that they write into. Or two could wait for each other.
+    with ledger.session() as cursor:
         cursor.execute(
-            "SELECT FROM pending WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR UPDATE;"
-            "UPDATE pending SET execute_time = now() WHERE id = ANY(%(ids)s::uuid[]);"
-            "UPDATE transaction SET terms = jsonb_set(terms, '{execute_time}', to_jsonb(now()))"
-            " WHERE id = ANY(%(ids)s::uuid[]) AND state = 3",
-            {"ids": list(ids)},
+            "SELECT FROM transactions.pending WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR UPDATE;"
+            "UPDATE transactions.pending SET execute_time = now() WHERE id = ANY(%(ids)s::uuid[])",
+            values,
         )
+        set_guards(cursor, "DISABLE", tables=["transaction"])
+        cursor.execute(
+            "UPDATE transactions.transaction SET terms = jsonb_set(terms, '{execute_time}', to_jsonb(now()))"
+            " WHERE id = ANY(%(ids)s::uuid[]) AND state = 3",
+            values,
+        )
+        set_guards(cursor, "ENABLE", tables=["transaction"])
+        cursor.connection.commit()
 
 
 def claim(ledger: Ledger, id_: str, lease: str | None) -> None:

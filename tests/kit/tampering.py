@@ -1,6 +1,6 @@
 """What somebody does who can do everything in the database: the guards of the record are away meanwhile."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -29,8 +29,9 @@ def unguarded(owner_dsn: str, schema: str = "transactions") -> Iterator[Cursor]:
         connection.close()
 
 
-def set_guards(cursor: Cursor, verb: str, schema: str = "transactions") -> None:
-    """`verb`: DISABLE or ENABLE. As the owner, for everybody, when it is committed; whoever writes is waited for."""
-    for table in GUARDED[schema]:
+def set_guards(cursor: Cursor, verb: str, schema: str = "transactions", tables: Collection[str] | None = None) -> None:
+    """`verb`: DISABLE or ENABLE. As the owner, for everybody, when it is committed; whoever writes into one of the
+    tables (None: all that are guarded) is waited for."""
+    for table in GUARDED[schema] if tables is None else tables:
         statement = sql.SQL("ALTER TABLE {} {} TRIGGER USER")
         cursor.execute(statement.format(sql.Identifier(schema, table), sql.SQL(verb)))
