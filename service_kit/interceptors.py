@@ -27,6 +27,7 @@ from service_kit.caller import access_of, scope_name
 from service_kit.status import CODES, Refusal, Violation, internal, invalid_fields, late, to_status
 from service_kit.streams import Streams
 from service_kit.tokens import Tokens, expired
+from service_kit.wording import in_words
 
 Answer = Message | None
 """None: the answers were sent one by one, as a stream."""
@@ -188,8 +189,14 @@ def check_rules(message: Message, *, without_key: str = "must be given") -> None
     commonest flaw, a missing request_id."""
     violations = protovalidate.collect_violations(message)
     if violations:
-        told = [Violation(field_path(v.proto.field), v.proto.rule_id, v.proto.message) for v in violations]
+        told = [Violation(field_path(v.proto.field), v.proto.rule_id, _description(v)) for v in violations]
         raise invalid_fields([replace(v, description=without_key) if _is_no_key(v) else v for v in told])
+
+
+def _description(violation: Any) -> str:  # noqa: ANN401 - protovalidate's own class
+    told: str = violation.proto.message
+    words = in_words(violation.rule_value) if violation.proto.rule_id == "string.pattern" else told
+    return f"the key {words}" if violation.proto.for_key else words
 
 
 def _is_no_key(violation: Violation) -> bool:
