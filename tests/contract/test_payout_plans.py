@@ -49,7 +49,7 @@ async def walk(paying: Paying, wallet: str, state: PayoutState | None) -> None:
 
 
 ASKED: dict[str, Callable[[Paying], Awaitable[object]]] = {
-    "claim": lambda paying: paying.store.claim(16, 10),
+    "claim": lambda paying: paying.store.claim(16, 10, {"bank": 3}),
     "backlog": lambda paying: paying.store.backlog(10_000),
     "close": close,
     "all": lambda paying: walk(paying, "", None),

@@ -65,7 +65,7 @@ async def test_a_claimed_payout_is_nobody_elses_until_the_lease_is_over(paying: 
     movement = await paying.withdraw()
     payout = await paying.claimed(movement)
     assert (payout.attempts, payout.failures) == (1, 1)
-    assert movement.id not in {other.id for other in await paying.store.claim(1000, LEASE_SECONDS)}
+    assert movement.id not in {other.id for other in await paying.store.claim(1000, LEASE_SECONDS, {})}
     paying.change(movement, "claimed_until = now()")
     again = await paying.claimed(movement)
     assert (again.attempts, again.failures) == (2, 2)
@@ -90,7 +90,7 @@ async def test_what_no_withdrawal_asks_for_is_paid_to_nobody(paying: Paying, cha
     movement = await paying.withdraw()
     paying.change(movement, change)
     [(id_,)] = paying.query("SELECT id::text FROM transactions.payout ORDER BY create_time DESC LIMIT 1")
-    assert id_ not in {payout.id for payout in await paying.store.claim(1000, LEASE_SECONDS)}
+    assert id_ not in {payout.id for payout in await paying.store.claim(1000, LEASE_SECONDS, {})}
     found = await paying.payouts.payout(id_)
     assert found is not None
     assert (found.state, found.last_error) == (DEAD, NOT_ASKED)
@@ -100,10 +100,32 @@ async def test_what_no_withdrawal_asks_for_is_paid_to_nobody(paying: Paying, cha
 async def test_of_several_workers_at_once_each_gets_others(paying: Paying) -> None:
     [wallet] = await paying.wallets("payer")
     mine = {(await paying.withdraw(wallet, 1)).id for _ in range(20)}
-    shares = await asyncio.gather(*(paying.store.claim(5, LEASE_SECONDS) for _ in range(12)))
-    shares += [await paying.store.claim(1000, LEASE_SECONDS)]
+    shares = await asyncio.gather(*(paying.store.claim(5, LEASE_SECONDS, {}) for _ in range(12)))
+    shares += [await paying.store.claim(1000, LEASE_SECONDS, {})]
     got = [payout.id for share in shares for payout in share if payout.id in mine]
     assert sorted(got) == sorted(mine)
+
+
+@asynchronous
+async def test_each_provider_has_its_share_and_none_takes_another_s(paying: Paying) -> None:
+    """As many as bring what is under way to so many, whatever else is overdue, and for longer."""
+    while await paying.store.claim(1000, LEASE_SECONDS, {}):
+        pass
+    [wallet] = await paying.wallets("payer")
+    names = ("first", "hangs", "last")
+    made = {name: [await paying.withdraw(wallet, 1, paid_by=name) for _ in range(6)] for name in names}
+    for movements in made.values():
+        for place, movement in enumerate(movements):
+            paying.change(movement, f"next_time = now() - interval '{9 - place} min'")
+
+    async def claimed(**under_way: int) -> dict[str, list[int]]:
+        """Which of each provider's, oldest first."""
+        found = {payout.id for payout in await paying.store.claim(4, LEASE_SECONDS, under_way)}
+        return {name: [n for n, m in enumerate(movements) if m.id in found] for name, movements in made.items()}
+
+    assert await claimed(first=2, hangs=4) == {"first": [0, 1], "hangs": [], "last": [0, 1, 2, 3]}
+    assert await claimed(hangs=5) == {"first": [2, 3, 4, 5], "hangs": [], "last": [4, 5]}
+    assert await claimed(hangs=3, other=9) == {"first": [], "hangs": [0], "last": []}
 
 
 # Which change holds of a payout that was claimed and is in another state by now, and what it is then.

@@ -87,6 +87,32 @@ async def test_it_works_off_what_is_due_with_so_many_calls_at_once(postgres_serv
 
 
 @asynchronous
+async def test_a_bank_that_hangs_holds_up_no_other(postgres_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(payout_worker, "FINISH_SECONDS", 0)
+
+    class Hanging(Bank):
+        async def pay(self, payout: Payout) -> Payment:
+            self.asked.append(("pay", payout.id))
+            await asyncio.Event().wait()
+            return PAID
+
+    with postgres_server.fresh_database() as fresh, paying_out(fresh) as paying:
+        [wallet] = await paying.wallets("payer")
+        hanging, sound = Hanging(), Bank(made=lambda _: PAID)
+        for _ in range(2 * payout_worker.AT_ONCE_MAX):
+            paying.change(await paying.withdraw(wallet, 1), "next_time = now() - interval '1 hour'")
+        running = asyncio.create_task(worker(paying, hanging, other=sound).run())
+        await wait_until_async(lambda: len(hanging.asked) == payout_worker.AT_ONCE_MAX, "it has all that it may have")
+        made = [await paying.withdraw(wallet, 1, paid_by="other") for _ in range(2 * payout_worker.AT_ONCE_MAX)]
+        await wait_until_async(
+            lambda: paying.query("SELECT count(*) FROM transactions.payout WHERE state = 2") == [(len(made),)], "paid"
+        )
+        assert len(hanging.asked) == payout_worker.AT_ONCE_MAX
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+@asynchronous
 async def test_a_stop_lets_calls_end_and_cuts_off_those_that_do_not(
     paying: Paying, monkeypatch: pytest.MonkeyPatch
 ) -> None:

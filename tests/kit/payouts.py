@@ -54,8 +54,9 @@ class Paying:
         return await asyncio.to_thread(self.withdrawn, wallet, amount, **changed)
 
     def withdrawn(self, wallet: str = "", amount: int = 10, **changed: Any) -> Movement:  # noqa: ANN401
-        """A withdrawal with a payout by `bank`, out of this wallet or a new one. `changed`: as of builders."""
-        terms = changed.pop("terms", Terms())._replace(payout=PayoutDestination("bank", "DE89 3704", "Ann"))
+        """A withdrawal with a payout (by `bank`), out of this wallet or a new one. `changed`: as of builders."""
+        payout = PayoutDestination(changed.pop("paid_by", "bank"), "DE89 3704", "Ann")
+        terms = changed.pop("terms", Terms())._replace(payout=payout)
         movement = withdrawal(wallet or funded(self.ledger, 100, "payer")[0], amount, terms=terms, **changed)
         assert [code(answer) for answer in self.ledger.post(movement)] == ["POSTED"]
         return movement
@@ -69,7 +70,7 @@ class Paying:
         """As it is claimed; what else is due is left alone."""
         with session(self._dsn) as others:
             others.execute("SELECT FROM transactions.payout WHERE id <> %s FOR UPDATE", (movement.id,))
-            [payout] = await self.store.claim(10, LEASE_SECONDS)
+            [payout] = await self.store.claim(10, LEASE_SECONDS, {})
         assert payout.id == movement.id
         return payout
 
@@ -198,8 +199,9 @@ def worker(
     ledger: LedgerPort | None = None,
     store: PayoutStore | None = None,
     patience: Patience = PATIENCE,
+    **others: Bank,
 ) -> PayoutWorker:
-    return PayoutWorker(store or paying.store, {"bank": bank}, ledger or paying, patience)
+    return PayoutWorker(store or paying.store, {"bank": bank, **others}, ledger or paying, patience)
 
 
 async def settled(paying: Paying, movement: Movement, bank: Bank, times: int = 1, **more: Any) -> Payout:  # noqa: ANN401

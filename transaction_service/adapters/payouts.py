@@ -4,7 +4,8 @@ Every change names the states that it may change, so that of two who believe tha
 What is no last word of the provider's or the ledger's also names the claim that it was made under.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -38,12 +39,25 @@ PAID, REVERSED, DEAD = "payout.paid", "payout.reversed", "payout.dead"
 RETRY: Final = "RETRY"
 NOT_ASKED: Final = "it is not what a withdrawal has asked for: somebody has changed the table"
 
-# Index: payout_next_time_idx, then the primary key.
+# Index: payout_provider_idx, then the primary key. From provider to provider, of which there are few, however many
+# payouts of one of them are overdue.
 CLAIM: Final = f"""
-WITH due AS MATERIALIZED (
-    SELECT id FROM transactions.payout
-    WHERE state IN (1, 3) AND next_time <= now() AND (claimed_until IS NULL OR claimed_until <= now())
-    ORDER BY next_time, id LIMIT :limit FOR UPDATE SKIP LOCKED
+WITH RECURSIVE those AS (
+    (SELECT provider FROM transactions.payout WHERE state IN (1, 3) ORDER BY provider LIMIT 1)
+    UNION ALL
+    SELECT (
+        SELECT provider FROM transactions.payout WHERE state IN (1, 3) AND provider > those.provider
+        ORDER BY provider LIMIT 1
+    ) FROM those WHERE provider IS NOT NULL
+), due AS MATERIALIZED (
+    SELECT of_one.id FROM those CROSS JOIN LATERAL (
+        SELECT id FROM transactions.payout
+        WHERE provider = those.provider AND state IN (1, 3) AND next_time <= now()
+            AND (claimed_until IS NULL OR claimed_until <= now())
+        ORDER BY next_time, id
+        LIMIT greatest(0, :each_max - coalesce((CAST(:under_way AS jsonb) ->> those.provider)::int, 0))
+        FOR UPDATE SKIP LOCKED
+    ) AS of_one
 )
 UPDATE transactions.payout SET claimed_until = now() + :lease, failures = failures + 1,
     attempts = attempts + CASE state WHEN 1 THEN 1 ELSE 0 END
@@ -68,8 +82,9 @@ class SqlPayoutStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def claim(self, limit: int, lease_seconds: float) -> list[Payout]:
-        values = {"limit": limit, "lease": timedelta(seconds=lease_seconds)}
+    async def claim(self, each_max: int, lease_seconds: float, under_way: Mapping[str, int]) -> list[Payout]:
+        lease = timedelta(seconds=lease_seconds)
+        values = {"each_max": each_max, "under_way": json.dumps(under_way), "lease": lease}
 
         def work(connection: Connection) -> list[Payout]:
             claimed = [to_payout(row) for row in connection.execute(text(CLAIM).columns(*COLUMNS), values)]

@@ -125,6 +125,7 @@ payout = Table(
     Index("payout_create_time_idx", "create_time", "id"),
     Index("payout_wallet_idx", "wallet", "create_time", "id"),
     Index("payout_next_time_idx", "next_time", "id", postgresql_where=text("state IN (1, 3)")),
+    Index("payout_provider_idx", "provider", "next_time", "id", postgresql_where=text("state IN (1, 3)")),
     Index("payout_dead_idx", "create_time", "id", postgresql_where=text("state = 5")),
     Index("payout_open_wallet_idx", "wallet", postgresql_where=text("state IN (1, 3, 5)")),
 )

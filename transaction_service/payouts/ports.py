@@ -1,6 +1,6 @@
 """What payouts need of the outside, as protocols: who pays, where payouts are kept, and the ledger."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol
 
@@ -63,9 +63,10 @@ class PayoutStore(Protocol):
     did; an event of it is in the same commit. All raise Refusal when the store does not answer.
     """
 
-    async def claim(self, limit: int, lease_seconds: float) -> Sequence[Payout]:
-        """PENDING and REFUSED ones that are due, the longest overdue first; nobody else gets them until the lease is
-        over. A PENDING one is counted one attempt more, and each one failure more, until its answer comes."""
+    async def claim(self, each_max: int, lease_seconds: float, under_way: Mapping[str, int]) -> Sequence[Payout]:
+        """PENDING and REFUSED ones that are due, the longest overdue first: of each provider as many as bring those
+        that are under way to `each_max`. Nobody else gets them until the lease is over. A PENDING one is counted one
+        attempt more, and each one failure more, until its answer comes."""
 
     async def paid(self, payout: Payout, reference: str) -> bool:
         """Of one that is PENDING, or DEAD without having been refused."""

@@ -6,6 +6,7 @@ only in the states that it may come from. See docs/adr/0032.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from time import monotonic
 from typing import Any, Final
@@ -32,7 +33,7 @@ from transaction_service.payouts.ports import (
 log = structlog.stdlib.get_logger()
 
 AT_ONCE_MAX: Final = 16
-"""Calls that wait for providers."""
+"""Calls that wait for one provider: none that hangs holds up what others are to pay."""
 REST_SECONDS: Final = 0.2
 """How often it looks for what is due."""
 FAILED_SECONDS: Final = 2.0
@@ -61,7 +62,8 @@ class PayoutWorker:
         self._ledger = ledger
         self._patience = patience
         self._lease_seconds = 2 * patience.timeout_seconds + LEASE_SLACK_SECONDS
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], str] = {}
+        """By whose payout it is."""
         self._count_at = monotonic()
 
     async def run(self) -> None:
@@ -87,19 +89,18 @@ class PayoutWorker:
         """Takes on what is due, as far as there is room; how many seconds there is nothing else to do."""
         try:
             await self._count()
-            room = AT_ONCE_MAX - len(self._under_way)
-            if not room:
-                await asyncio.wait(self._under_way, timeout=REST_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-                return 0.0
-            claimed = await self._store.claim(room, self._lease_seconds)
+            claimed = await self._store.claim(AT_ONCE_MAX, self._lease_seconds, Counter(self._under_way.values()))
         except Exception as error:  # noqa: BLE001 - a bug must not end what everybody relies on
             log.warning("payouts_not_claimed", error=repr(error))
             return FAILED_SECONDS
         for payout in claimed:
             task = asyncio.create_task(self.settle(payout))
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
-        return 0.0 if len(claimed) == room else REST_SECONDS
+            self._under_way[task] = payout.provider
+            task.add_done_callback(self._under_way.pop)
+        if AT_ONCE_MAX in Counter(self._under_way.values()).values():
+            await asyncio.wait(self._under_way, timeout=REST_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            return 0.0
+        return REST_SECONDS
 
     async def settle(self, payout: Payout) -> None:
         """Takes a payout that it has claimed as far as it goes. Never raises: what is not put down now is asked again
