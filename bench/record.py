@@ -49,6 +49,15 @@ class BackOffice:
     def hold(self) -> None:
         self.process.send_signal(signal.SIGSTOP)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """At the end it goes on: it could not be stopped otherwise."""
+        self.hold()
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
     def behind(self, table: str) -> int:
         """How many transactions are not sealed yet (`block`), or not checked (`integrity`)."""
         connection = psycopg2.connect(self.owner_dsn)

@@ -35,8 +35,8 @@ def measure(rounds: int, seconds: float, console: Console) -> dict[str, Figures]
             pair = record.measurements(place, office)
             of_the_record = take_turns(pair, rounds, seconds, console)
         # What follows is compared with floors, and with what was measured before there was a record.
-        office.hold()
-        return take_turns(measurements(place, stack.gateway), rounds, seconds, console) | of_the_record
+        with office.held():
+            return take_turns(measurements(place, stack.gateway), rounds, seconds, console) | of_the_record
 
 
 async def open_wallets(stack: Stack) -> None:
