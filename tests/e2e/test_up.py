@@ -61,7 +61,7 @@ def data_dir() -> Iterator[Path]:
 
 def test_data_stays_and_secrets_do_not_show(data_dir: Path) -> None:
     arguments = ["--data-dir", str(data_dir)]
-    with running_stack(arguments) as stack:
+    with running_stack(arguments, measured=True) as stack:
         stack.call("POST", "/v1/wallets?walletId=alice", {"currencyCode": "USD"})
         deposit = {"amount": {"currencyCode": "USD", "minorUnits": "5"}, "requestId": "d"}
         assert stack.call("POST", "/v1/wallets/alice:deposit", deposit).body["replayed"] is False
@@ -76,7 +76,7 @@ def test_data_stays_and_secrets_do_not_show(data_dir: Path) -> None:
     for file in secrets:
         assert file.stat().st_mode & 0o777 == 0o600
         assert file.read_text() not in everything
-    with running_stack(arguments) as stack:
+    with running_stack(arguments, measured=True) as stack:
         assert stack.call("POST", "/v1/wallets/alice:deposit", deposit).body["replayed"] is True
         assert stack.call("GET", "/v1/wallets/alice").body["wallet"]["balance"]["posted"]["minorUnits"] == "5"
 
@@ -86,7 +86,7 @@ def test_a_directory_that_only_root_can_enter(data_dir: Path) -> None:
     data_dir.parent.chmod(0o700)
     home = data_dir / "postgresql"
     for _ in range(2):
-        with running_stack(["--data-dir", str(data_dir)], env={"COLUMNS": "200"}) as stack:
+        with running_stack(["--data-dir", str(data_dir)], env={"COLUMNS": "200"}, measured=True) as stack:
             assert stack.stop() == 0
             assert f" {home.resolve()} " in stack.output.read_text()
     assert home.is_symlink()
@@ -177,7 +177,7 @@ def test_a_wrong_password_is_refused(stack: Stack) -> None:
 
 
 def test_a_second_stack_in_the_same_directory_is_refused(data_dir: Path) -> None:
-    with running_stack(["--data-dir", str(data_dir)]) as stack:
+    with running_stack(["--data-dir", str(data_dir)], measured=True) as stack:
         second = specie("up", "--data-dir", str(data_dir), "--port", str(free_port()))
         assert second.returncode == 1
         assert f"process {stack.process.pid}" in second.stderr
@@ -212,7 +212,7 @@ def test_settings_and_workers_reach_the_services() -> None:
 
 @pytest.mark.parametrize("part", ["wallet_service", "transaction_service", *NAMES])
 def test_when_a_part_dies_all_stop_and_it_is_named(data_dir: Path, part: str) -> None:
-    with running_stack(["--data-dir", str(data_dir)]) as stack:
+    with running_stack(["--data-dir", str(data_dir)], measured=True) as stack:
         os.kill(parts(stack)[part], signal.SIGKILL)
         assert stack.process.wait(STOP_TIMEOUT_SECONDS) == 1
         printed = stack.output.read_text()
