@@ -32,6 +32,8 @@ run: install ## Run the whole stack on 127.0.0.1:8080; Ctrl-C stops it, the data
 demo: install ## A scripted tour against a throw-away stack
 	@exec $(BIN)/specie demo
 
+# Whatever the environment says, bytecode is kept: some hundreds of Python processes are started.
+test: export PYTHONDONTWRITEBYTECODE =
 test: install ## Run every test against real PostgreSQL and real Envoy, with branch coverage
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
