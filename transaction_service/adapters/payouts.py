@@ -40,7 +40,8 @@ RETRY: Final = "RETRY"
 NOT_ASKED: Final = "it is not what a withdrawal has asked for: somebody has changed the table"
 
 # Index: payout_provider_idx, then the primary key. From provider to provider, of which there are few, however many
-# payouts of one of them are overdue.
+# payouts of one of them are overdue. A range and its order instead of an equal provider: where nearly all payouts are of
+# one provider, PostgreSQL would take payout_next_time_idx and walk past all of its overdue ones to those of another.
 CLAIM: Final = f"""
 WITH RECURSIVE those AS (
     (SELECT provider FROM transactions.payout WHERE state IN (1, 3) ORDER BY provider LIMIT 1)
@@ -52,9 +53,10 @@ WITH RECURSIVE those AS (
 ), due AS MATERIALIZED (
     SELECT of_one.id FROM those CROSS JOIN LATERAL (
         SELECT id FROM transactions.payout
-        WHERE provider = those.provider AND state IN (1, 3) AND next_time <= now()
-            AND (claimed_until IS NULL OR claimed_until <= now())
-        ORDER BY next_time, id
+        WHERE state IN (1, 3) AND (claimed_until IS NULL OR claimed_until <= now())
+            AND (provider, next_time) > (those.provider, '-infinity')
+            AND (provider, next_time) <= (those.provider, now())
+        ORDER BY provider, next_time, id
         LIMIT greatest(0, :each_max - coalesce((CAST(:under_way AS jsonb) ->> those.provider)::int, 0))
         FOR UPDATE SKIP LOCKED
     ) AS of_one
