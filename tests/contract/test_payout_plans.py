@@ -20,7 +20,8 @@ INSERT INTO transactions.payout (id, state, wallet, provider, account, beneficia
     attempts, failures, taken, next_time, provider_reference, last_error, reversal_attempts, deaths, create_time,
     update_time)
 SELECT gen_random_uuid(), state, 'wallets/w' || n %% 30, 'bank', 'DE89', '', '', 1, 'USD', 0, 0, false,
-    CASE WHEN state IN (1, 3) THEN now() - (40000 - n) * interval '1 second' END, '', '', 0, 0, now() - n * interval '1 second', now()
+    CASE WHEN state IN (1, 3) THEN now() - (40000 - n) * interval '1 second' END, '', '', 0, 0,
+    now() - n * interval '1 second', now()
 FROM (
     SELECT n, CASE WHEN n %% 10 = 0 THEN 1 WHEN n %% 300 = 1 THEN 5 WHEN n %% 300 = 2 THEN 3 ELSE 2 END AS state
     FROM generate_series(1, 30000) AS n) AS numbered

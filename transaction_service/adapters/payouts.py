@@ -40,8 +40,8 @@ RETRY: Final = "RETRY"
 NOT_ASKED: Final = "it is not what a withdrawal has asked for: somebody has changed the table"
 
 # Index: payout_provider_idx, then the primary key. From provider to provider, of which there are few, however many
-# payouts of one of them are overdue. A range and its order instead of an equal provider: where nearly all payouts are of
-# one provider, PostgreSQL would take payout_next_time_idx and walk past all of its overdue ones to those of another.
+# payouts of one of them are overdue. A range and its order instead of an equal provider: where nearly all payouts are
+# of one provider, PostgreSQL would take payout_next_time_idx and walk past its overdue ones to those of another.
 CLAIM: Final = f"""
 WITH RECURSIVE those AS (
     (SELECT provider FROM transactions.payout WHERE state IN (1, 3) ORDER BY provider LIMIT 1)
