@@ -37,17 +37,33 @@ ADVICE = {
     "CURRENCY_MISMATCH": "Both wallets and the amount must have the same currency.",
     "UNAUTHENTICATED": f"Set {TOKEN_VARIABLE}; `specie token` prints tokens of a local stack.",
     "PERMISSION_DENIED": f"{TOKEN_VARIABLE} needs another scope; `specie token --scope` gives it for a local stack.",
+    "PAYOUT_NOT_FOUND": "`specie payouts list` shows the payouts there are.",
+    "WEBHOOK_ENDPOINT_NOT_FOUND": "`specie webhooks list` shows the endpoints there are.",
+    "WEBHOOK_DELIVERY_NOT_FOUND": "`specie webhooks deliveries` shows those of an endpoint.",
+    "INVALID_CURSOR": "`specie webhooks deliveries` shows cursors; `--from beginning` is everything.",
+}
+# Of a call that happens once however often it is sent, by its request id.
+ADVICE_WITH_REQUEST_ID = {
     "OVERLOADED": "Send the same again in a moment, with the same --request-id.",
     "RATE_LIMITED": "Send the same again in a moment, with the same --request-id.",
     "CONTENTION": "Send the same again, with the same --request-id.",
     "DEADLINE_EXCEEDED": "Send the same again with the same --request-id: it tells what happened and happens once.",
     "UNAVAILABLE": "Send the same again with the same --request-id: it tells what happened and happens once.",
 }
+# Of any other.
+ADVICE_WITHOUT = {
+    "OVERLOADED": "Send the same again in a moment.",
+    "RATE_LIMITED": "Send the same again in a moment.",
+    "CONTENTION": "Send the same again.",
+    "DEADLINE_EXCEEDED": "If it was to change something, it may have: look before you send it again.",
+    "UNAVAILABLE": "If it was to change something, it may have: look before you send it again.",
+}
 
 
 @contextmanager
 def connection(server: str, request_id: str | None = None) -> Iterator[grpc.Channel]:
-    """A channel; a call that fails ends the command with a message. `request_id`: of a call that moves money.
+    """A channel; a call that fails ends the command with a message. `request_id`: of one that by it
+    happens once.
 
     The token is in the environment, SPECIE_TOKEN: on the command line all who list processes would read it. SPECIE_CA
     is the file with the authority of the gateway's certificate; without it the connection is plain.
@@ -117,7 +133,8 @@ def explain(error: grpc.RpcError, server: str, request_id: str | None) -> int:
         console.print(f"Is anything listening on {server}? `specie up` starts a stack; --server names another one.")
         if not os.environ.get(AUTHORITY_VARIABLE):
             console.print(f"If it speaks TLS, {AUTHORITY_VARIABLE} must name the file with its authority.")
-    if advice := ADVICE.get(reason or ("" if unreachable and request_id is None else error.code().name)):
+    advices = ADVICE | (ADVICE_WITHOUT if request_id is None else ADVICE_WITH_REQUEST_ID)
+    if advice := advices.get(reason or ("" if unreachable and request_id is None else error.code().name)):
         console.print(advice)
     if request_id is not None:
         console.print(f"request id: {request_id}")

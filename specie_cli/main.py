@@ -2,7 +2,7 @@
 
 import typer
 
-from specie_cli import audit, money, wallets
+from specie_cli import audit, money, payouts, wallets, webhooks
 from specie_cli.demo import demo
 from specie_cli.importing import import_file
 from specie_cli.report import report
@@ -21,6 +21,8 @@ app.command()(money.entries)
 app.command()(report)
 app.command()(statement)
 app.command(name="import")(import_file)
+app.add_typer(payouts.app, name="payouts")
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(audit.app, name="audit")
 
 

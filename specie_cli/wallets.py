@@ -17,10 +17,9 @@ from specie.wallet.v1 import (
 
 from specie_cli import show
 from specie_cli.gateway import CALL_TIMEOUT_SECONDS, DEFAULT_SERVER, Json, Server, connection
+from specie_cli.lists import PAGE_SIZE, full_name, pages
 
 app = typer.Typer(no_args_is_help=True, help="Wallets: create, read, list.")
-
-PAGE_SIZE = 1000
 
 
 class Kind(StrEnum):
@@ -40,7 +39,7 @@ class State(StrEnum):
 
 def name_of(wallet: str) -> str:
     """`alice` and `wallets/alice` are the same."""
-    return wallet if wallet.startswith("wallets/") else f"wallets/{wallet}"
+    return full_name("wallets/", wallet)
 
 
 @app.command()
@@ -65,7 +64,7 @@ def create(
         ),
         request_id=request_id,
     )
-    with connection(server) as channel:
+    with connection(server, request_id or None) as channel:
         response = WalletServiceStub(channel).CreateWallet(request, timeout=CALL_TIMEOUT_SECONDS)
     if json:
         show.as_json(response)
@@ -97,13 +96,7 @@ def list_wallets(
     request = ListWalletsRequest(owner=owner, state=wanted, page_size=PAGE_SIZE)
     found = ListWalletsResponse()
     with connection(server) as channel:
-        stub = WalletServiceStub(channel)
-        while True:
-            page = stub.ListWallets(request, timeout=CALL_TIMEOUT_SECONDS)
-            found.wallets.extend(page.wallets)
-            request.page_token = page.next_page_token
-            if not request.page_token:
-                break
+        found.wallets.extend(pages(WalletServiceStub(channel).ListWallets, request, lambda page: page.wallets))
     if json:
         show.as_json(found)
         return

@@ -3,8 +3,7 @@
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
-from itertools import islice
-from typing import Annotated, Final, Protocol, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import typer
 from google.protobuf.json_format import MessageToJson
@@ -23,15 +22,14 @@ from specie.type.v1 import Act, Money
 from specie.wallet.v1 import ListWalletActsRequest, WalletAuditServiceStub
 
 from specie_cli import show
-from specie_cli.audits.files import messages, told
-from specie_cli.gateway import CALL_TIMEOUT_SECONDS, DEFAULT_SERVER, Server, connection
+from specie_cli.audits.files import told
+from specie_cli.gateway import DEFAULT_SERVER, Server, connection
+from specie_cli.lists import LIMIT, Limit, at_most, in_lines, page_size, pages
 from specie_cli.report import TimeZone
 from specie_cli.reports.output import written
 from specie_cli.reports.times import bound, zone_of
 from specie_cli.wallets import name_of
 
-PAGE_SIZE: Final = 1000
-LIMIT: Final = 100
 KIND, STATE = "TRANSACTION_KIND_", "TRANSACTION_STATE_"
 UNSPECIFIED = "UNSPECIFIED"
 
@@ -50,7 +48,6 @@ State = StrEnum("State", [show.short(name, STATE) for name, number in Transactio
 Start = Annotated[str | None, typer.Option("--from", help="A date or time. Default: from the beginning")]
 End = Annotated[str | None, typer.Option("--to", help="A date or time, and not itself in it. Default: now")]
 Principal = Annotated[str, typer.Option(help="Only of this one: the subject of the caller's token")]
-Limit = Annotated[int, typer.Option(min=0, help="How many at most, the newest; 0: all")]
 Form = Annotated[Format, typer.Option("--format", help="For people, or for programs: JSON, a line each")]
 
 M = TypeVar("M", bound=Message)
@@ -78,13 +75,13 @@ def records(
         trace_id=trace_id,
         state=TransactionState.Value(STATE + (state.name if state else UNSPECIFIED)),
         kind=TransactionKind.Value(KIND + (kind.name if kind else UNSPECIFIED)),
-        page_size=_page_size(limit),
+        page_size=page_size(limit),
     )
     bound(request, start, end, zone_of(time_zone))
     with told(), connection(server) as channel:
         stub = AuditServiceStub(channel)
-        found = _pages(stub.ListAuditRecords, request, lambda page: page.records)
-        _show(found, limit, form, _record_lines)
+        found = pages(stub.ListAuditRecords, request, lambda page: page.records)
+        _show(at_most(limit, found), form, _record_lines)
 
 
 def acts(
@@ -101,63 +98,33 @@ def acts(
     if subject and not subject.startswith(SUBJECTS):
         wanted = "wallets/..., payouts/... or webhookEndpoints/..."
         raise typer.BadParameter(f"{subject!r} is not {wanted}", param_hint="--subject")
-    of_wallets = ListWalletActsRequest(principal=principal, page_size=_page_size(limit))
-    of_others = ListActsRequest(principal=principal, page_size=_page_size(limit))
+    of_wallets = ListWalletActsRequest(principal=principal, page_size=page_size(limit))
+    of_others = ListActsRequest(principal=principal, page_size=page_size(limit))
     for request in (of_wallets, of_others):
         bound(request, start, end, zone_of(time_zone))
     with told(), connection(server) as channel:
         found: list[Iterator[Act]] = []
         if not subject or subject.startswith("wallets/"):
             of_wallets.wallet = subject
-            found.append(_pages(WalletAuditServiceStub(channel).ListWalletActs, of_wallets, lambda page: page.acts))
+            found.append(pages(WalletAuditServiceStub(channel).ListWalletActs, of_wallets, lambda page: page.acts))
         if not subject.startswith("wallets/"):
             of_others.subject = subject
-            found.append(_pages(AuditServiceStub(channel).ListActs, of_others, lambda page: page.acts))
+            found.append(pages(AuditServiceStub(channel).ListActs, of_others, lambda page: page.acts))
         merged = heapq.merge(*found, key=lambda act: act.create_time.ToNanoseconds(), reverse=True)
-        _show(merged, limit, form, _act_lines)
+        _show(at_most(limit, merged), form, _act_lines)
 
 
-class _Paged(Protocol):
-    """A request for a page."""
-
-    page_token: str
-
-
-R = TypeVar("R", bound=_Paged)
-
-
-def _pages(call: Callable[..., Message], request: R, of: Callable[..., Iterable[M]]) -> Iterator[M]:
-    """To the last page."""
-    while True:
-        page = call(request, timeout=CALL_TIMEOUT_SECONDS)
-        yield from of(page)
-        request.page_token = page.next_page_token  # type: ignore[attr-defined] # every page has it
-        if not request.page_token:
-            return
-
-
-def _page_size(limit: int) -> int:
-    """One more than is shown tells that there are more."""
-    return min(PAGE_SIZE, limit + 1) if limit else PAGE_SIZE
-
-
-def _show(found: Iterator[M], limit: int, form: Format, lines: Callable[[M], Iterable[str]]) -> None:
-    some = False
+def _show(found: Iterator[M], form: Format, lines: Callable[[M], Iterable[str]]) -> None:
+    if form is Format.TEXT:
+        in_lines(found, lines)
+        return
     with written(None) as output:
-        for message in islice(found, limit) if limit else found:
-            some = True
-            if form is Format.JSONL:
-                output.write(MessageToJson(message, always_print_fields_with_no_presence=True, indent=None) + "\n")
-            else:
-                output.writelines(f"{show.plain(line).plain}\n" for line in lines(message))
-    if not some and form is Format.TEXT:
-        messages().print("There is none.")
-    if next(found, None) is not None:
-        messages().print(f"There are more than these {limit}; --limit says how many to list, and 0 is all.")
+        for message in found:
+            output.write(MessageToJson(message, always_print_fields_with_no_presence=True, indent=None) + "\n")
 
 
 def _record_lines(record: AuditRecord) -> Iterator[str]:
-    """What was tried, and below it each account: short lines, which no terminal breaks and a search finds whole."""
+    """What was tried, and below it each account."""
     attempt = record.transaction
     time = show.day_and_time(attempt.decide_time if attempt.HasField("decide_time") else attempt.create_time)
     amount = [_brief(attempt.amount)] if attempt.HasField("amount") else []

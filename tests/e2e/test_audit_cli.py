@@ -5,17 +5,15 @@ import os
 import pty
 import re
 import subprocess
-from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from audit_chain.signing import PublicKeys, Signer, new_private_pem
-from specie_cli.main import app
+from tests.kit.command import in_one_line, specie
 from tests.kit.readme import blocks
 from tests.kit.service import wait_until
 from tests.kit.shown import run
@@ -52,15 +50,6 @@ def two_wallets(stack: Stack) -> str:
     return name
 
 
-def specie(stack: Stack, *arguments: object, code: int = 0, env: Mapping[str, str] | None = None) -> Result:
-    """In this process: to start one for each takes longer than all that they do."""
-    usual = {"SPECIE_SERVER": stack.grpc, "SPECIE_TOKEN": stack.token, "COLUMNS": "250"}
-    result = CliRunner().invoke(app, [*map(str, arguments)], env=usual | dict(env or {}))
-    assert isinstance(result.exception, SystemExit | None), result.exception
-    assert result.exit_code == code, result.output
-    return result
-
-
 def audit(stack: Stack, *arguments: object) -> str:
     result = specie(stack, "audit", *arguments)
     assert result.stderr == ""
@@ -70,8 +59,7 @@ def audit(stack: Stack, *arguments: object) -> str:
 def refused(stack: Stack, *arguments: object, code: int = 1) -> str:
     result = specie(stack, "audit", *arguments, code=code)
     assert result.stdout == ""
-    # Usage errors come in a box, in lines as long as the terminal's.
-    return " ".join(result.stderr.replace("│", " ").split())
+    return in_one_line(result.stderr)
 
 
 def listed(stack: Stack, *arguments: object) -> list[dict[str, Any]]:

@@ -143,8 +143,8 @@ class AsShown:
         ]
 
     def of(self, language: str) -> Block:
-        [found] = [block for block in self.blocks if block.language == language]
-        return found
+        """The first one: others are of the command line."""
+        return next(block for block in self.blocks if block.language == language)
 
 
 @contextmanager
