@@ -15,6 +15,7 @@ from specie_cli.wallets import name_of
 
 REJECTED: Final = "rejected"
 """What a file of rejected lines has in addition; it is not read."""
+NUMBERS: Final = frozenset({"minorUnits", "basisPoints"})
 MINOR_UNITS: Final = "write whole minor units: 2500 is 25.00 USD"
 
 
@@ -50,7 +51,7 @@ class JsonRows(Iterator[Row | Broken]):
         except ParseError as error:
             flaws = [_explained(str(error))]
         else:
-            flaws = flaws_of(request, _name)
+            flaws = _loose_numbers(values) or flaws_of(request, _name)
         return self._broken(flaws, line) if flaws else Row(self._lines.number, request, line)
 
     def _broken(self, flaws: list[tuple[str, str]], original: str = "") -> Broken:
@@ -59,13 +60,23 @@ class JsonRows(Iterator[Row | Broken]):
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of a key that stands twice JSON would take the last."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+    """Of a key that stands twice the last would be taken, and so it would of the two names that a field has,
+    `minor_units` and `minorUnits`."""
+    names = [_camel(name) for name, _ in pairs]
+    if len(set(names)) < len(names):
+        twice = next(name for name, _ in pairs if names.count(_camel(name)) > 1)
         raise ValueError(f'"{twice}" stands twice')
-    return found
+    return dict(pairs)
+
+
+def _loose_numbers(values: dict[str, Any]) -> list[tuple[str, str]]:
+    """Numbers in quotes that Python reads, but JSON's readers elsewhere do not: 1_000, +5, arabic digits."""
+    return [
+        (f"{part}.{_camel(name)}", f'"{value}" is no whole number; write the digits 0-9 alone')
+        for part in ("amount", "fee")
+        for name, value in (values.get(part) or {}).items()
+        if _camel(name) in NUMBERS and isinstance(value, str) and not re.fullmatch(r"-?[0-9]+", value)
+    ]
 
 
 def _with_names(values: dict[str, Any]) -> dict[str, Any]:
@@ -100,5 +111,8 @@ def _explained(error: str) -> tuple[str, str]:
 
 def _name(path: str, key: str) -> str:
     """`amount.currency_code` as JSON calls it."""
-    camel = re.sub(r"_(\w)", lambda found: found[1].upper(), path)
-    return f'{camel}["{key}"]' if key else camel
+    return f'{_camel(path)}["{key}"]' if key else _camel(path)
+
+
+def _camel(name: str) -> str:
+    return re.sub(r"_([a-z])", lambda found: found[1].upper(), name)

@@ -163,6 +163,16 @@ def test_optional_columns_have_rules_too(columns: str, cells: str, column: str) 
         (json_line(source=5), "line 1, source: expected string"),
         (json_line(description="\ud800"), "line 1, description: "),
         ('{"source": "a", "source": "b"}', 'line 1: is no JSON that can be read: "source" stands twice'),
+        (
+            json_line(amount={"currencyCode": "USD", "minor_units": 1, "minorUnits": 100}),
+            'line 1: is no JSON that can be read: "minor_units" stands twice',
+        ),
+        (
+            json_line(amount={"currencyCode": "USD", "minorUnits": "1_0"}),
+            'line 1, amount.minorUnits: "1_0" is no whole',
+        ),
+        (json_line(amount={"currencyCode": "USD", "minor_units": "٢٥"}), 'line 1, amount.minorUnits: "٢٥" is no whole'),
+        (json_line(fee={"basis_points": "+5"}), 'line 1, fee.basisPoints: "+5" is no whole'),
     ],
 )
 def test_a_broken_line_of_json_is_told_with_its_field(line: str, flaw: str) -> None:
