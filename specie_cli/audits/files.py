@@ -17,6 +17,7 @@ from audit_chain.signing import KeyUnreadable, PublicKeys
 from audit_chain.verification import Tampered
 from specie_cli import show
 from specie_cli.gateway import EXIT_REFUSED
+from specie_cli.reports.output import told_of
 
 EXIT_NOT_CHECKED = 2
 """Where what is asked is whether something is right, and it could not be found out."""
@@ -47,7 +48,8 @@ def told(refused: int = EXIT_REFUSED) -> Iterator[None]:
     thing than that what it looked at is not right."""
     try:
         yield
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):
+        # Nobody reads on. Rich, where it prints, ends the program with 1 then, which here means that something is wrong.
         raise typer.Exit(refused) from None
     except (Refused, Tampered, Unproven, OSError) as error:
         messages().print(show.plain(f"error: {error}"), style="red")
@@ -101,12 +103,13 @@ def text_of(path: Path) -> str:
 def replace(path: Path, text: str) -> None:
     """The file appears complete or not at all. It is nobody's secret. Raises OSError."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with draft.open("x", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    with told_of(path):
+        try:
+            with draft.open("x", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise

@@ -97,7 +97,7 @@ def key(server: Server = DEFAULT_SERVER) -> None:
         console = messages()
         for found in response.keys:
             console.print(show.plain(f"{found.key_id}, used since {show.time(found.create_time)}"))
-            print(found.public_key, end="")
+            print(*(show.plain(line).plain for line in found.public_key.splitlines()), sep="\n")
         console.print(
             "warning: this is what the ledger says, and whoever has changed it can say what he likes."
             " Get the keys in another way, and compare.",

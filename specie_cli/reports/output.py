@@ -26,6 +26,15 @@ def flaw_of(path: Path, *, force: bool) -> str:
 
 
 @contextmanager
+def told_of(path: Path) -> Iterator[None]:
+    """What goes wrong with a draft is told of the file that it was to become. Raises OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
 def written(path: Path | None) -> Iterator[IO[str]]:
     """A file that is put in its place at the end, if there was no error: until then nothing of it is there, nor after
     an error, and only its owner can read it. None: standard output.
@@ -37,9 +46,12 @@ def written(path: Path | None) -> Iterator[IO[str]]:
             yield text
         return
     name = f".{path.name}."
-    with tempfile.NamedTemporaryFile(
-        "w", encoding=ENCODING, newline="", prefix=name, suffix=".part", dir=path.parent, delete=False
-    ) as file:
+    with (
+        told_of(path),
+        tempfile.NamedTemporaryFile(
+            "w", encoding=ENCODING, newline="", prefix=name, suffix=".part", dir=path.parent, delete=False
+        ) as file,
+    ):
         draft = Path(file.name)
         try:
             yield file
@@ -59,8 +71,12 @@ def _standard_output() -> Iterator[IO[str]]:
         yield text
         text.flush()
     except BrokenPipeError:
-        # Python would try to write the rest at its end, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         raise
     finally:
         text.detach()
+
+
+def discard_output() -> None:
+    """What standard output could not take, Python would try to write once more at its end, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

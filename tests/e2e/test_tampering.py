@@ -1,5 +1,7 @@
 """Somebody who can do everything in the database changes what is sealed: `specie audit verify` finds and names it."""
 
+import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from hashlib import sha256
@@ -13,6 +15,7 @@ from audit_chain.merkle import leaf_hash, root_of
 from tests.kit.calls import connected
 from tests.kit.postgres import Database
 from tests.kit.sealed_ledger import BLOCKS, SealedLedger, sealed_ledger
+from tests.kit.stack import SPECIE
 from tests.kit.tokens import Authorised
 from tests.kit.wallets import asynchronous
 
@@ -43,6 +46,16 @@ def test_a_ledger_that_nobody_touched_is_whole(books: SealedLedger) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     assert "Every transaction and every block is as it was sealed." in result.stdout
     assert f"block {BLOCKS}, " in result.stdout
+
+
+def test_a_verdict_that_nobody_reads_is_no_alarm(books: SealedLedger) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [*SPECIE, "audit", "verify", "--public-key", str(books.key)]
+    environment = os.environ | books.environment() | {"PYTHONUNBUFFERED": ""}
+    with os.fdopen(writing, "w") as nobody:
+        done = subprocess.run(command, stdout=nobody, stderr=subprocess.PIPE, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (2, b"")
 
 
 @pytest.mark.parametrize(
@@ -252,3 +265,8 @@ def records(books: SealedLedger, block: int) -> list[str]:
 
     read()
     return found
+
+
+def test_a_key_that_is_none_does_nothing_to_the_terminal(books: SealedLedger) -> None:
+    books.change("UPDATE seal_key SET public_key = %s", "none\x1b[2J")
+    assert books.audit("key").stdout == "none\N{REPLACEMENT CHARACTER}[2J\n"

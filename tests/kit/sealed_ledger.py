@@ -21,7 +21,7 @@ from tests.kit.tokens import token
 from transaction_service.adapters.sealing import LOCK
 
 BLOCKS = 4
-TABLES = ("transaction", "entry", "block")
+TABLES = ("transaction", "entry", "block", "seal_key")
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,11 @@ class SealedLedger:
 
     def audit(self, *arguments: object) -> Result:
         """`specie audit ...`, in this process: to start one for each takes longer than all that they do."""
-        variables = {"SPECIE_SERVER": self.target, "SPECIE_TOKEN": token("auditor", "audit.read"), "COLUMNS": "200"}
-        return CliRunner().invoke(app, ["audit", *map(str, arguments)], env=variables)
+        return CliRunner().invoke(app, ["audit", *map(str, arguments)], env=self.environment())
+
+    def environment(self) -> dict[str, str]:
+        """Of the auditor's commands."""
+        return {"SPECIE_SERVER": self.target, "SPECIE_TOKEN": token("auditor", "audit.read"), "COLUMNS": "200"}
 
     def verdict(self, *arguments: object) -> str:
         """Of `specie audit verify`: what it has found; empty: all is as it was sealed."""
