@@ -137,9 +137,10 @@ def _send(spool: Spool, checked: Checked, rejects: RejectedFile, manner: Manner,
     try:
         place = rejects.close()
     except OSError as error:
-        report.error(f"the rejected lines are not written: {error}. Run the same again for them.")
+        report.error(f"{error}. Run the same again for the rejected lines.")
         code = code or EXIT_UNFINISHED
-    report.outcome(checked, tally, place)
+    if not report.outcome(checked, tally, place):
+        code = code or EXIT_UNFINISHED
     return code or (EXIT_REJECTED if place else 0)
 
 
@@ -179,8 +180,15 @@ def _format_of(file: Path) -> Format:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[BinaryIO]:
+    """Raises OSError."""
     if file == STDIN:
+        if sys.stdin is None:
+            raise OSError("standard input is closed")
         yield sys.stdin.buffer
         return
-    with file.open("rb") as source:
+    try:
+        source = file.open("rb")
+    except OSError as error:
+        raise OSError(f"{file} cannot be read: {error.strerror}") from error
+    with source:
         yield source

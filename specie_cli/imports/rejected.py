@@ -12,6 +12,7 @@ from typing import IO, Final, Self
 from specie_cli.imports.csv_rows import REJECTED as REJECTED_COLUMN
 from specie_cli.imports.json_rows import REJECTED
 from specie_cli.imports.row import Format
+from specie_cli.reports.output import flaw_of, told_of
 
 COLUMNS: Final = tuple(REJECTED_COLUMN + name for name in ("line", "reason", "message", "metadata"))
 REQUEST_ID: Final = "request_id"
@@ -26,13 +27,17 @@ class RejectedFile:
     """Written beside its place and put there at the end, so that it is never half of one. Raises OSError."""
 
     def __init__(self, path: Path, form: Format, header: Sequence[str]) -> None:
+        # Neither a directory nor a device may be moved away for it.
+        if flaw := flaw_of(path, force=True):
+            raise OSError(f"no rejected lines can be written: {flaw}")
         self._path, self._form = path, form
         self._draft = path.with_name(f".{path.name}.part")
         self._header = [name for name in header if not name.startswith(REJECTED_COLUMN)]
         self._kept = [index for index, name in enumerate(header) if not name.startswith(REJECTED_COLUMN)]
         if REQUEST_ID not in self._header:
             self._header.append(REQUEST_ID)
-        self._file: IO[str] = self._draft.open("a", encoding="utf-8", newline="")
+        with told_of(path):
+            self._file: IO[str] = self._draft.open("a", encoding="utf-8", newline="")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -49,6 +54,12 @@ class RejectedFile:
     ) -> None:
         """`original`: as of a Row or Broken. `request_id`: for the next attempt; empty: as the line has it."""
         self.count += 1
+        with told_of(self._path):
+            self._write(line, original, request_id, reason, message, metadata)
+
+    def _write(
+        self, line: int, original: str, request_id: str, reason: str, message: str, metadata: dict[str, str]
+    ) -> None:
         if self._form is Format.CSV:
             cells = json.loads(original) if original else []
             kept = [cells[index] if index < len(cells) else "" for index in self._kept]
@@ -67,14 +78,15 @@ class RejectedFile:
     def close(self) -> Path | None:
         """Where it is; None: nothing was rejected and there is none. Another one that was there before, which somebody
         may have worked on, is kept as `{name}.old`."""
-        self._file.close()
-        if not self.count:
-            self._draft.unlink()
-            return None
-        if self._path.exists() and not filecmp.cmp(self._path, self._draft, shallow=False):
-            self._path.replace(self._path.with_name(f"{self._path.name}.old"))
-        self._draft.replace(self._path)
-        return self._path
+        with told_of(self._path):
+            self._file.close()
+            if not self.count:
+                self._draft.unlink()
+                return None
+            if self._path.exists() and not filecmp.cmp(self._path, self._draft, shallow=False):
+                self._path.replace(self._path.with_name(f"{self._path.name}.old"))
+            self._draft.replace(self._path)
+            return self._path
 
     def __enter__(self) -> Self:
         return self

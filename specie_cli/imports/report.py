@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from specie_cli import show
 from specie_cli.imports.checking import Checked
 from specie_cli.imports.sender import Kind, Outcome
+from specie_cli.reports.output import discard_output
 
 
 @dataclass
@@ -95,8 +96,22 @@ class Report:
                 "each is a transfer of its own"
             )
 
-    def outcome(self, checked: Checked, tally: Tally, rejected: Path | None) -> None:
+    def outcome(self, checked: Checked, tally: Tally, rejected: Path | None) -> bool:
+        """Whether it could be printed."""
         unfinished = checked.to_send - tally.finished
+        printed = True
+        try:
+            self._print_outcome(checked, tally, unfinished, rejected)
+        except (OSError, SystemExit) as error:  # rich ends the program where nobody reads on
+            printed = False
+            discard_output()
+            problem = error.strerror if isinstance(error, OSError) else "nobody reads it"
+            self.error(f"the outcome cannot be printed: {problem}. The same again sends nothing twice, and tells it.")
+        self._advise(tally, unfinished, rejected)
+        return printed
+
+    def _print_outcome(self, checked: Checked, tally: Tally, unfinished: int, rejected: Path | None) -> None:
+        """Raises OSError, SystemExit."""
         if self.as_json:
             figures: dict[str, object] = {
                 "posted": tally.posted,
@@ -107,12 +122,14 @@ class Report:
                 "unfinished": unfinished,
                 "rejectedFile": None if rejected is None else str(rejected),
             }
-            print(json.dumps(figures))
+            print(json.dumps(figures), flush=True)
         else:
             facts = [("posted", tally.posted), ("posted before", tally.before), ("pending", tally.pending)]
             facts += [("rejected", tally.rejected), ("broken", checked.broken), ("without an answer", unfinished)]
             always = ("posted", "rejected")
             show.as_facts([(name, str(count)) for name, count in facts if count or name in always])
+
+    def _advise(self, tally: Tally, unfinished: int, rejected: Path | None) -> None:
         if rejected is not None:
             self.note(
                 f"{rejected} has the lines that were rejected, and why. Mend them and import it, or mend them where "

@@ -222,6 +222,27 @@ def test_a_file_through_standard_input(shop: Shop) -> None:
     assert shop.imports(file) == outcome(0, 1)
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_an_outcome_that_nobody_reads_is_told_by_the_same_again(shop: Shop, options: list[str]) -> None:
+    file = shop.file([shop.pays(1)])
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as nobody:
+        command = [*SPECIE, "import", str(file), *options]
+        environment = os.environ | shop.environment()
+        done = subprocess.run(command, stdout=nobody, stderr=subprocess.PIPE, env=environment, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    assert "error: the outcome cannot be printed" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert shop.imports(file) == outcome(0, 1)
+
+
+def test_a_closed_standard_input_is_told(shop: Shop) -> None:
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", *SPECIE, "import", "-", "--format", "csv"]
+    done = subprocess.run(command, env=os.environ | shop.environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "error: standard input is closed\n")
+
+
 def test_transfers_that_wait_are_pending(shop: Shop) -> None:
     transfer = {
         "source": shop.payer,
@@ -263,12 +284,12 @@ def test_a_server_that_is_not_there_is_told_at_once(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["no-such-file.csv"], "No such file"),
+        (["no-such-file.csv"], "error: no-such-file.csv cannot be read: No such file or directory\n"),
         (["file.txt"], "--format"),
         (["pay.csv", "--rejected", "pay.csv"], "--rejected"),
         (["pay.csv", "--batch-size", "5001"], "--batch-size"),
         (["."], "--format"),
-        ([".", "--format", "csv"], "Is a directory"),
+        ([".", "--format", "csv"], "error: . cannot be read: Is a directory\n"),
     ],
 )
 def test_mistakes_of_usage(arguments: Sequence[str], told: str) -> None:

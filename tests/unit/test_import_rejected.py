@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,18 @@ def test_a_rejected_line_of_json_can_be_imported_under_its_new_id(tmp_path: Path
     row = next(JsonRows(Lines(io.BytesIO(place.read_bytes()))))
     assert isinstance(row, Row)
     assert row.request.request_id == "next"
+
+
+@pytest.mark.parametrize(
+    ("place", "flaw"), [("folder", "is a directory"), ("pipe", "is no ordinary file"), ("none/r.csv", "no directory")]
+)
+def test_it_takes_the_place_of_an_ordinary_file_only(tmp_path: Path, place: str, flaw: str) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match=f"^no rejected lines can be written: .*{flaw}"):
+        RejectedFile(tmp_path / place, Format.CSV, CSV_HEADER)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
+    assert (tmp_path / "pipe").is_fifo()
 
 
 @pytest.mark.parametrize("original", ["", '["alice"]', '["a", "b", "c", "d", "e", "f", "g"]'])
