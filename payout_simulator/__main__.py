@@ -51,8 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m payout_simulator", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
-    parser.add_argument("--port", type=int, default=50091, help="the port to listen on; 0: any that is free")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=50091, help="the port to listen on (%(default)s); 0: any that is free"
+    )
     parser.add_argument("--data-dir", type=Path, required=True, help="the folder of the bank's book")
     parser.add_argument("--faults", type=Path, help="a JSON file with the faults, read again when it changes")
     parser.add_argument("--seed", type=int, help="of the faults' chance, so that a run can be repeated")

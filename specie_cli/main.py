@@ -28,7 +28,12 @@ app.add_typer(audit.app, name="audit")
 
 @app.callback()
 def main() -> None:
-    """A wallet and payments backend that you run yourself."""
+    """A wallet and payments backend that you run yourself.
+
+    Commands that call the gateway take a token from SPECIE_TOKEN (`specie token`
+    prints one) and, where it speaks TLS, the file with its authority from
+    SPECIE_CA.
+    """
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from specie.type.v1 import Money
 
 from specie_cli import show
 from specie_cli.gateway import CALL_TIMEOUT_SECONDS, DEFAULT_SERVER, Json, Server, connection
-from specie_cli.wallets import name_of
+from specie_cli.wallets import WalletName, name_of
 
 PAGE_SIZE = 1000
 
@@ -33,7 +33,7 @@ RequestId = Annotated[
 
 
 def deposit(
-    wallet: str,
+    wallet: WalletName,
     amount: Amount,
     currency: CurrencyCode,
     description: Description = "",
@@ -62,8 +62,8 @@ def deposit(
 
 
 def transfer(
-    source: str,
-    destination: str,
+    source: Annotated[str, typer.Argument(help="The wallet that pays: alice or wallets/alice")],
+    destination: Annotated[str, typer.Argument(help="The wallet that gets it")],
     amount: Amount,
     currency: CurrencyCode,
     description: Description = "",
@@ -89,7 +89,7 @@ def transfer(
 
 
 def entries(
-    wallet: str,
+    wallet: WalletName,
     limit: Annotated[int, typer.Option(min=1, help="How many at most")] = 50,
     newest_first: Annotated[bool, typer.Option("--newest-first", help="Instead of the oldest")] = False,
     server: Server = DEFAULT_SERVER,

@@ -46,10 +46,14 @@ def up(
     admin_port: OptionalPort = None,
     back_office_port: OptionalPort = None,
     payout_simulator_port: OptionalPort = None,
-    wallet_workers: Annotated[int, typer.Option(min=1, max=16, envvar="SPECIE_WALLET_WORKERS")] = 1,
-    transaction_workers: Annotated[int, typer.Option(min=1, max=16, envvar="SPECIE_TRANSACTION_WORKERS")] = 1,
+    wallet_workers: Annotated[
+        int, typer.Option(min=1, max=16, envvar="SPECIE_WALLET_WORKERS", help="Processes of the wallet service")
+    ] = 1,
+    transaction_workers: Annotated[
+        int, typer.Option(min=1, max=16, envvar="SPECIE_TRANSACTION_WORKERS", help="Those of the transaction service")
+    ] = 1,
     calls_per_second: Annotated[
-        int, typer.Option(min=1, help="The gateway's limit for all clients")
+        int, typer.Option(min=1, help="The gateway's limit for all clients together")
     ] = GatewayWish.calls_per_second,
     calls_per_second_per_client: Annotated[
         int, typer.Option(min=1, help="The gateway's limit for one client address")
@@ -84,8 +88,7 @@ def up(
         Path | None, typer.Option(help="Written as JSON once all is healthy, removed at the end")
     ] = None,
 ) -> None:
-    """Runs the whole of Specie on this machine until Ctrl-C: PostgreSQL, migrations, both services, the back office and
-    the gateway.
+    """Runs all of Specie on this machine until Ctrl-C: PostgreSQL, both services, the back office and the gateway.
 
     Ports that are not given, with --port 8080: wallet 50051, transaction 50061,
     back office 50081, payout simulator 50091, PostgreSQL 54320, Envoy's admin
@@ -120,7 +123,7 @@ def up(
     outside = OutsideWish(payout_simulator, private_webhooks)
     with in_the_foreground(None if ephemeral else data_dir, wish, gateway, console, outside=outside, tls=tls) as stack:
         try:
-            _show(stack)
+            _show(stack, ephemeral=ephemeral)
             # Last, so that who waits for it finds everything printed.
             if ready_file is not None:
                 write_ready_file(ready_file, stack.description())
@@ -178,7 +181,7 @@ def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
     raise Stopped
 
 
-def _show(stack: LocalStack) -> None:
+def _show(stack: LocalStack, *, ephemeral: bool) -> None:
     """Where everything is, without passwords, and what to try first."""
     where = stack.description()
     table = Table(title="Specie is running", title_justify="left", show_header=False)
@@ -214,4 +217,5 @@ def _show(stack: LocalStack) -> None:
 The token may do everything, for a day. Another one:
   {sys.argv[0]} token --data-dir {stack.data_dir} --subject alice --scope 'wallets.read transfers.write'"""
     console.print(command, markup=False, highlight=False, soft_wrap=True)
-    console.print("Ctrl-C stops everything; the data stays.", highlight=False)
+    fate = "is deleted" if ephemeral else "stays"
+    console.print(f"Ctrl-C stops everything; the data {fate}.", highlight=False)

@@ -37,6 +37,9 @@ class State(StrEnum):
     CLOSED = "closed"
 
 
+WalletName = Annotated[str, typer.Argument(help="Its name: alice or wallets/alice")]
+
+
 def name_of(wallet: str) -> str:
     """`alice` and `wallets/alice` are the same."""
     return full_name("wallets/", wallet)
@@ -47,8 +50,10 @@ def create(
     wallet: Annotated[str, typer.Argument(help="Its id, 1 to 63 of a-z, 0-9 and -")],
     currency: Annotated[str, typer.Option(help="ISO 4217 code")],
     owner: Annotated[str, typer.Option(help="Default: the caller")] = "",
-    display_name: Annotated[str, typer.Option()] = "",
-    kind: Kind = Kind.USER,
+    display_name: Annotated[str, typer.Option(help="What people call it")] = "",
+    kind: Annotated[
+        Kind, typer.Option(help="provider: deposits can come through it, withdrawals leave through it")
+    ] = Kind.USER,
     request_id: Annotated[str, typer.Option(help="Makes a second attempt answer with the same wallet")] = "",
     server: Server = DEFAULT_SERVER,
     json: Json = False,
@@ -73,7 +78,7 @@ def create(
 
 
 @app.command()
-def get(wallet: str, server: Server = DEFAULT_SERVER, json: Json = False) -> None:
+def get(wallet: WalletName, server: Server = DEFAULT_SERVER, json: Json = False) -> None:
     """Reads a wallet with its balance."""
     with connection(server) as channel:
         request = GetWalletRequest(name=name_of(wallet))

@@ -43,7 +43,7 @@ def verify(
     """Compares every transaction with what was sealed, and every block with its signature and the block before it.
 
     Ends with 0 if all of it is as it was sealed; names the first block and row where it is not, and ends with 1. Ends
-    with 2 where it could not be checked.
+    with 2 where it could not be checked, with 3 where nothing answers.
     """
     with told(EXIT_NOT_CHECKED):
         keys = trusted_keys(public_key, data_dir)

@@ -23,6 +23,7 @@ TEMPLATE = GATEWAY / "envoy.yaml"
 FLEET_LIMIT = GATEWAY / "fleet_limit.yaml"
 DESCRIPTOR_SET = GATEWAY / "specie.binpb"
 LUA = GATEWAY / "edge.lua"
+HOST_PORT = "HOST:PORT"
 
 
 @dataclass(frozen=True)
@@ -95,19 +96,53 @@ class GatewayConfig:
 
 
 def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(description="Prints Envoy's configuration.")
+    options = argparse.ArgumentParser(description="Prints Envoy's configuration. Defaults are in parentheses.")
     address = Address.parse
+    wallet, transaction = Address("127.0.0.1", 50051), Address("127.0.0.1", 50061)
     options.add_argument("--output", type=Path, help="write it to this file instead of printing it")
-    options.add_argument("--listen", type=address, default=Address("0.0.0.0", 8080))  # noqa: S104 - the public door
-    options.add_argument("--admin", type=address, default=Address("127.0.0.1", 9901))
-    options.add_argument("--wallet", type=address, nargs="+", default=[Address("127.0.0.1", 50051)])
-    options.add_argument("--transaction", type=address, nargs="+", default=[Address("127.0.0.1", 50061)])
-    options.add_argument("--descriptor-set", type=Path, default=DESCRIPTOR_SET)
-    options.add_argument("--lua", type=Path, default=LUA)
+    options.add_argument(
+        "--listen",
+        type=address,
+        default=Address("0.0.0.0", 8080),  # noqa: S104 - the public door
+        metavar=HOST_PORT,
+        help="where callers come in (%(default)s)",
+    )
+    options.add_argument(
+        "--admin",
+        type=address,
+        default=Address("127.0.0.1", 9901),
+        metavar=HOST_PORT,
+        help="Envoy's admin page, which asks for no token (%(default)s)",
+    )
+    options.add_argument(
+        "--wallet",
+        type=address,
+        nargs="+",
+        default=[wallet],
+        metavar=HOST_PORT,
+        help=f"the wallet service: each worker, or a name of all ({wallet})",
+    )
+    options.add_argument(
+        "--transaction",
+        type=address,
+        nargs="+",
+        default=[transaction],
+        metavar=HOST_PORT,
+        help=f"the transaction service, likewise ({transaction})",
+    )
+    options.add_argument(
+        "--descriptor-set", type=Path, default=DESCRIPTOR_SET, help="the contract, as Envoy will find it (gateway/)"
+    )
+    options.add_argument("--lua", type=Path, default=LUA, help="edge.lua, as Envoy will find it (gateway/)")
     options.add_argument("--openapi", type=Path, default=OPENAPI, help="the document that /docs shows")
     options.add_argument("--docs", type=Path, default=PAGE, help="the folder of the page at /docs")
     options.add_argument("--swagger-ui", type=Path, help="its distribution; else that of the package flask-swagger-ui")
-    options.add_argument("--deadline-seconds", type=int, default=GatewayConfig.deadline_seconds)
+    options.add_argument(
+        "--deadline-seconds",
+        type=int,
+        default=GatewayConfig.deadline_seconds,
+        help="the longest that a call may take (%(default)s)",
+    )
     options.add_argument(
         "--cors-origin",
         type=origin,
@@ -119,22 +154,39 @@ def parser() -> argparse.ArgumentParser:
 
     tokens = options.add_argument_group("tokens")
     tokens.add_argument("--issuer", required=True, help="whose tokens are taken: their claim iss")
-    tokens.add_argument("--audience", default=Identity.audience, help="whom tokens are for: their claim aud")
+    tokens.add_argument(
+        "--audience", default=Identity.audience, help="whom tokens are for: their claim aud (%(default)s)"
+    )
     tokens.add_argument("--jwks", required=True, help="the issuer's public keys: a file, or an http(s) URL")
     tokens.add_argument(
         "--jwks-ca", type=Path, default=Identity.jwks_authority, help="who signs the certificate of an https URL"
     )
-    tokens.add_argument("--max-lifetime-seconds", type=int, default=Identity.max_lifetime_seconds)
+    tokens.add_argument(
+        "--max-lifetime-seconds",
+        type=int,
+        default=Identity.max_lifetime_seconds,
+        help="tokens that live longer, from iat to exp, are refused (%(default)s)",
+    )
 
     limits = options.add_argument_group("limits")
-    limits.add_argument("--calls-per-second", type=int, default=GatewayConfig.calls_per_second)
-    limits.add_argument("--calls-per-second-per-client", type=int, default=GatewayConfig.calls_per_second_per_client)
+    limits.add_argument(
+        "--calls-per-second",
+        type=int,
+        default=GatewayConfig.calls_per_second,
+        help="of all clients together (%(default)s)",
+    )
+    limits.add_argument(
+        "--calls-per-second-per-client",
+        type=int,
+        default=GatewayConfig.calls_per_second_per_client,
+        help="of one client address (%(default)s)",
+    )
     limits.add_argument(
         "--subject-limit",
         type=Allowance.parse,
         default=SubjectLimits.usual,
         metavar="READS,WRITES,BATCHES",
-        help="calls a second of one subject",
+        help="calls a second of one subject (%(default)s)",
     )
     limits.add_argument(
         "--subject-limits",
@@ -144,22 +196,39 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME=READS,WRITES,BATCHES",
         help="other limits for this subject; may be given several times",
     )
-    limits.add_argument("--ratelimit-service", type=address, help="envoyproxy/ratelimit, for a fleet of gateways")
+    limits.add_argument(
+        "--ratelimit-service", type=address, metavar=HOST_PORT, help="envoyproxy/ratelimit, for a fleet of gateways"
+    )
     limits.add_argument(
         "--trusted-proxies",
         type=int,
         default=GatewayConfig.trusted_proxies,
-        help="load balancers before the gateway that append to x-forwarded-for",
+        help="how many load balancers before the gateway append to x-forwarded-for (%(default)s)",
     )
-    limits.add_argument("--connections-max", type=int, default=GatewayConfig.connections_max)
-    limits.add_argument("--idle-seconds", type=int, default=GatewayConfig.idle_seconds)
-    limits.add_argument("--headers-seconds", type=int, default=GatewayConfig.headers_seconds)
+    limits.add_argument(
+        "--connections-max",
+        type=int,
+        default=GatewayConfig.connections_max,
+        help="of all clients together; those beyond are closed (%(default)s)",
+    )
+    limits.add_argument(
+        "--idle-seconds",
+        type=int,
+        default=GatewayConfig.idle_seconds,
+        help="after so long a connection without a call is closed (%(default)s)",
+    )
+    limits.add_argument(
+        "--headers-seconds",
+        type=int,
+        default=GatewayConfig.headers_seconds,
+        help="so long may the headers of a request take (%(default)s)",
+    )
 
     tls = options.add_argument_group("TLS (files in PEM, as Envoy will find them)")
     tls.add_argument("--tls-certificate", type=Path, help="for callers; with --tls-key")
-    tls.add_argument("--tls-key", type=Path)
+    tls.add_argument("--tls-key", type=Path, help="its key")
     tls.add_argument("--services-certificate", type=Path, help="for the services; with the other two --services-...")
-    tls.add_argument("--services-key", type=Path)
+    tls.add_argument("--services-key", type=Path, help="its key")
     tls.add_argument("--services-ca", type=Path, help="who signed the certificates of services and gateway")
     return options
 

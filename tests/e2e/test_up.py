@@ -69,6 +69,7 @@ def test_data_stays_and_secrets_do_not_show(data_dir: Path) -> None:
         assert stack.stop() == 0
         printed = stack.output.read_text()
     assert "data, logs, passwords" in printed
+    assert "the data stays" in printed
     secrets = list((data_dir / "secrets").iterdir())
     passwords = {"postgres", "specie_owner", "specie_wallet", "specie_transaction"}
     assert {f.name for f in secrets} == passwords | {"issuer.pem", "seal.key", "wallet.token", "webhooks.keys"}
@@ -248,6 +249,7 @@ def test_an_ephemeral_stack_leaves_no_files(tmp_path: Path) -> None:
     with running_stack(env={"TMPDIR": str(tmp_path)}) as stack:
         assert len(list(tmp_path.iterdir())) == 1
         assert stack.stop() == 0
+        assert "the data is deleted" in stack.output.read_text()
         assert list(tmp_path.iterdir()) == []
 
 
