@@ -38,13 +38,14 @@ class BackOfficeSettings(ProcessSettings):
         default=20,
         ge=1,
         le=1000,
-        description="After so many calls in vain a payout is DEAD, until an operator retries it",
+        description="After so many calls in a row that told nothing a payout is DEAD, until an operator retries it",
     )
     payout_first_pause_seconds: float = Field(
         default=1,
         ge=0.01,
         le=3600,
-        description="Before the second call for a payout; each pause is twice the one before",
+        description="The longest pause before the second call for a payout; it doubles with each call, and chance "
+        "shortens it",
     )
     payout_pause_seconds_max: float = Field(
         default=600, ge=0.01, le=86_400, description="The longest pause between two calls for a payout"
