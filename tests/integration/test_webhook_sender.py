@@ -5,15 +5,17 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.client_proto import ResponseHandler
 
 from specie_cli.stack.authority import Authority
 from tests.kit.ports import free_port
 from tests.kit.receiver import Receiver, Reply
-from transaction_service.adapters.webhook_sender import ANSWER_BYTES_MAX, HttpSender
+from transaction_service.adapters.webhook_sender import ANSWER_BYTES_MAX, RECEIVED_AT_ONCE_MAX, HttpSender
 from transaction_service.webhooks.sending import Answer
 
 HEADERS = {"webhook-id": "evt_1"}
@@ -183,6 +185,33 @@ def test_whatever_a_receiver_says_is_an_answer_or_none(spoken: bytes, status: in
     answer = asyncio.run(work())
     assert answer.status == status
     assert bool(answer.problem) == (status == 0)
+
+
+def test_who_goes_on_without_end_leaves_turns_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is taken in one turn of the event loop is what the socket holds, and that is not much."""
+    said = b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000
+    take, taken = ResponseHandler.data_received, [0]
+
+    def taking(handler: ResponseHandler, data: bytes) -> None:
+        taken.append(len(data))
+        take(handler, data)
+
+    def speak(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection, suppress(OSError):
+            while True:
+                connection.sendall(said)
+
+    monkeypatch.setattr(ResponseHandler, "data_received", taking)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        speaking = threading.Thread(target=speak, args=(listening,))
+        speaking.start()
+        answers = send(f"http://127.0.0.1:{listening.getsockname()[1]}/", timeout_seconds=0.5)
+        speaking.join()
+    assert answers == [Answer(0, "no answer within 0.5 s")]
+    assert sum(taken) > RECEIVED_AT_ONCE_MAX
+    # Linux makes the buffer twice as large as it is told, for its own needs.
+    assert max(taken) <= 2 * RECEIVED_AT_ONCE_MAX
 
 
 @pytest.fixture

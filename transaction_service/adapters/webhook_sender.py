@@ -28,6 +28,9 @@ from transaction_service.webhooks.sending import Answer, retry_after_seconds
 
 ANSWER_BYTES_MAX: Final = 16 * 1024
 """So much of an answer is read, and thrown away, for the sake of the connection; one that says more loses it."""
+RECEIVED_AT_ONCE_MAX: Final = 16 * 1024
+"""Bytes that a connection takes before they are looked at. With the system's own megabytes, receivers that say without
+end that they will go on (1xx) would keep the event loop, and all other work, for seconds at a time."""
 KEEP_ALIVE_SECONDS: Final = 4.0
 """Shorter than what receivers' servers keep idle connections for (Node.js: 5 s), or a request meets their end."""
 NAMES_KEPT_SECONDS: Final = 30
@@ -69,7 +72,9 @@ class HttpSender:
             if not is_allowed(address, self._private) or (plain and not is_private(address)):
                 # Which one is not told: it would be a way to read the inner DNS.
                 raise PermissionError(EACCES, "it has an address that webhooks may not go to")
-            return socket.socket(family, kind, protocol)
+            made = socket.socket(family, kind, protocol)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED_AT_ONCE_MAX)
+            return made
 
         return ClientSession(
             connector=TCPConnector(
