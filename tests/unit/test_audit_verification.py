@@ -252,6 +252,13 @@ def test_a_ledger_that_was_rewritten_with_the_key_is_found_by_a_checkpoint_alone
     )
 
 
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_of_two_checkpoints_of_one_block_the_one_from_before_it_was_rewritten_tells(newest_first: bool) -> None:
+    before, now = chain(), chain(note="rewritten")
+    checkpoints = sorted([before[1].seal, now[1].seal], key=now[1].seal.__eq__, reverse=newest_first)
+    assert str(found(now, checkpoints)) == "block 2 is not the one of the checkpoint: the ledger was rewritten"
+
+
 def test_a_checkpoint_that_nobody_vouches_for_is_refused() -> None:
     text, _ = chain()[0].seal
     with pytest.raises(Unvouched, match="its signature is not good"):
