@@ -49,7 +49,7 @@ def told(refused: int = EXIT_REFUSED) -> Iterator[None]:
     try:
         yield
     except (BrokenPipeError, SystemExit):
-        # Nobody reads on. Rich, where it prints, ends the program with 1 then, which here means that something is wrong.
+        # Nobody reads on. Rich, where it prints, ends the program with 1 then, which here means that all is not well.
         raise typer.Exit(refused) from None
     except (Refused, Tampered, Unproven, OSError) as error:
         messages().print(show.plain(f"error: {error}"), style="red")
