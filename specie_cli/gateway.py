@@ -76,6 +76,8 @@ def connection(server: str, request_id: str | None = None) -> Iterator[grpc.Chan
 
 
 def _channel(server: str) -> grpc.Channel:
+    if server.startswith(("http://", "https://")):  # as a stack prints its gateway
+        raise typer.BadParameter(f"{server} is not HOST:PORT; leave {server.partition('//')[0]}// out")
     authority = os.environ.get(AUTHORITY_VARIABLE, "")
     if not authority:
         return grpc.insecure_channel(server, OPTIONS)

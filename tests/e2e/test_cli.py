@@ -123,6 +123,13 @@ def test_a_server_that_is_not_there_is_another_exit_code() -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("scheme", ["http://", "https://"])
+def test_a_server_with_a_scheme_is_a_mistake_of_usage(scheme: str) -> None:
+    result = specie("wallet", "list", "--server", f"{scheme}127.0.0.1:{free_port()}")
+    assert result.returncode == 2
+    assert f"leave {scheme} out" in " ".join(result.stderr.replace("│", " ").split())
+
+
 def test_without_a_token_and_without_its_scope_it_says_what_to_do(stack: Stack, wallet: str) -> None:
     for token, reason, advice in (
         ("", "UNAUTHENTICATED", "Set SPECIE_TOKEN"),
