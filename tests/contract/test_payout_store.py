@@ -1,12 +1,13 @@
 """The store of payouts on PostgreSQL: who gets them, and which change holds in which state."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from service_kit.status import Refusal
 from tests.kit.builders import fee, withdrawal
@@ -15,10 +16,12 @@ from tests.kit.payouts import LEASE_SECONDS, Paying, paying_out
 from tests.kit.postgres import Database
 from tests.kit.tables import rows
 from tests.kit.wallets import asynchronous
+from transaction_service.adapters import payouts
 from transaction_service.adapters.payouts import NOT_ASKED, SqlPayoutStore
+from transaction_service.adapters.rows import to_transaction
 from transaction_service.domain.account import AccountState, set_state
 from transaction_service.domain.failure import Failure, Reason
-from transaction_service.domain.movement import Movement
+from transaction_service.domain.movement import Movement, Transaction
 from transaction_service.domain.terms import PayoutDestination, Terms
 from transaction_service.payouts.payout import Payout, PayoutState
 
@@ -94,6 +97,27 @@ async def test_what_no_withdrawal_asks_for_is_paid_to_nobody(paying: Paying, cha
     found = await paying.payouts.payout(id_)
     assert found is not None
     assert (found.state, found.last_error) == (DEAD, NOT_ASKED)
+
+
+@asynchronous
+async def test_what_cannot_be_read_is_left_and_holds_up_no_other(
+    paying: Paying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later version has written it, while some back offices are of this one."""
+    movement, other = await paying.withdraw(), await paying.withdraw()
+
+    def read(row: Sequence[Any]) -> Transaction:
+        if row[0] == movement.id:
+            raise ValueError("terms that this version does not know: later")
+        return to_transaction(row)
+
+    monkeypatch.setattr(payouts, "to_transaction", read)
+    with capture_logs() as logs:
+        claimed = {payout.id for payout in await paying.store.claim(1000, LEASE_SECONDS, {})}
+    assert movement.id not in claimed
+    assert other.id in claimed
+    assert [(log["event"], log["payout"]) for log in logs] == [("payout_unreadable", movement.id)]
+    assert (await paying.now(movement)).state is PENDING
 
 
 @asynchronous

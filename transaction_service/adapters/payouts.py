@@ -90,8 +90,8 @@ class SqlPayoutStore:
 
         def work(connection: Connection) -> list[Payout]:
             claimed = [to_payout(row) for row in connection.execute(text(CLAIM).columns(*COLUMNS), values)]
-            wanted = select(*columns.TRANSACTION).where(any_of(transaction.c.id, [payout.id for payout in claimed]))
-            asked = {row[0]: to_transaction(row) for row in connection.execute(wanted)} if claimed else {}
+            asked, unreadable = _withdrawals(connection, [payout.id for payout in claimed])
+            claimed = [payout for payout in claimed if payout.id not in unreadable]
             strays = [payout for payout in claimed if not _is_asked(payout, asked.get(payout.id))]
             for stray in strays:
                 log.error("payout_not_asked", payout=stray.id)
@@ -223,6 +223,22 @@ def to_payout(row: Sequence[Any]) -> Payout:
     """A row of COLUMNS."""
     id_, state, *rest = row
     return Payout(id_, PayoutState(state), *rest)
+
+
+def _withdrawals(connection: Connection, ids: Sequence[str]) -> tuple[dict[str, Transaction], set[str]]:
+    """By their ids, and the ids of those that this version cannot read: one of them must not hold up the others. It is
+    claimed once more when its lease is over."""
+    asked: dict[str, Transaction] = {}
+    unreadable: set[str] = set()
+    if not ids:
+        return asked, unreadable
+    for row in connection.execute(select(*columns.TRANSACTION).where(any_of(transaction.c.id, ids))):
+        try:
+            asked[row[0]] = to_transaction(row)
+        except Exception:
+            log.exception("payout_unreadable", payout=row[0])
+            unreadable.add(row[0])
+    return asked, unreadable
 
 
 def _is_asked(payout: Payout, withdrawal: Transaction | None) -> bool:
