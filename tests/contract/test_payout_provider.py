@@ -98,10 +98,14 @@ def test_a_payout_is_paid_as_it_stands(bank: SimulatorProcess) -> None:
     assert bank.book()[mine.id] == Booked(1_250, "EUR", IBAN, "Ann", "rent", "PAID")
 
 
-def test_what_the_beneficiary_is_told_is_one_line(bank: SimulatorProcess) -> None:
-    mine = replace(payout(), reference="rent\r\n:61:2611C999,\x1b[31m\u202e \u00fc")
+def test_what_a_customer_wrote_is_one_line(bank: SimulatorProcess) -> None:
+    """Also by what Unicode, and many programs that read files, take for the end of one."""
+    texts = {"account": "DE89\u2028:61:", "beneficiary": "Ann\x85:61:\u2029"}
+    mine = replace(payout(), reference="rent\r\n:61:2611C999,\x1b[31m\u202e \u00fc", **texts)
     asked(bank.target, lambda provider: provider.pay(mine))
-    assert bank.book()[mine.id].reference == "rent  :61:2611C999, [31m  \u00fc"
+    booked = bank.book()[mine.id]
+    assert (booked.account, booked.beneficiary) == ("DE89 :61:", "Ann :61: ")
+    assert booked.reference == "rent  :61:2611C999, [31m  \u00fc"
 
 
 def test_asked_again_it_is_the_same_payment(bank: SimulatorProcess) -> None:

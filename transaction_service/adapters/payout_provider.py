@@ -65,8 +65,8 @@ class GrpcPayoutProvider:
         request = PayRequest(
             idempotency_key=payout.id,
             amount=Money(currency_code=payout.currency, minor_units=payout.amount),
-            account=payout.account,
-            beneficiary=payout.beneficiary,
+            account=_line(payout.account),
+            beneficiary=_line(payout.beneficiary),
             reference=_line(payout.reference),
         )
         try:
