@@ -100,8 +100,12 @@ def test_a_payout_is_paid_as_it_stands(bank: SimulatorProcess) -> None:
 
 def test_what_a_customer_wrote_is_one_line(bank: SimulatorProcess) -> None:
     """Also by what Unicode, and many programs that read files, take for the end of one."""
-    texts = {"account": "DE89\u2028:61:", "beneficiary": "Ann\x85:61:\u2029"}
-    mine = replace(payout(), reference="rent\r\n:61:2611C999,\x1b[31m\u202e \u00fc", **texts)
+    mine = replace(
+        payout(),
+        account="DE89\u2028:61:",
+        beneficiary="Ann\x85:61:\u2029",
+        reference="rent\r\n:61:2611C999,\x1b[31m\u202e \u00fc",
+    )
     asked(bank.target, lambda provider: provider.pay(mine))
     booked = bank.book()[mine.id]
     assert (booked.account, booked.beneficiary) == ("DE89 :61:", "Ann :61: ")
