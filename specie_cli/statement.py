@@ -19,7 +19,7 @@ from specie.transaction.v1 import (
 
 from specie_cli import show
 from specie_cli.gateway import DEFAULT_SERVER, EXIT_REFUSED, Server, connection
-from specie_cli.report import TimeZone, Wallet
+from specie_cli.report import Wallet
 from specie_cli.reports.reading import Unsound, read
 from specie_cli.reports.times import month_of, zone_of
 from specie_cli.wallets import name_of
@@ -44,7 +44,7 @@ class TooLong(Exception):  # noqa: N818 - what it is
 def statement(
     wallet: Wallet,
     month: Annotated[str, typer.Option(help="For example 2026-11")],
-    time_zone: TimeZone = "UTC",
+    time_zone: Annotated[str, typer.Option(help="In which its days begin, for example Europe/Berlin")] = "UTC",
     server: Server = DEFAULT_SERVER,
 ) -> None:
     """Prints a wallet's month: what it had, what came and went, and what it has."""

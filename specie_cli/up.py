@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from specie_cli.gateway import DEFAULT_SERVER
 from specie_cli.stack import ports
 from specie_cli.stack.directory import DataDirectory, write_ready_file
 from specie_cli.stack.failure import StackError
@@ -209,8 +210,10 @@ def _show(stack: LocalStack, *, ephemeral: bool) -> None:
     token = stack.issuer.mint(OPERATOR, "admin", TTL_SECONDS_MAX)
     trust = f"  export SPECIE_CA={stack.authority.certificate}\n" if stack.authority else ""
     trusting = ' --cacert "$SPECIE_CA"' if stack.authority else ""
+    server = str(where["gateway"]).partition("://")[2]
+    reached = f"  export SPECIE_SERVER={server}\n" if server != DEFAULT_SERVER else ""
     command = f"""\
-{trust}  export SPECIE_TOKEN={token}
+{trust}{reached}  export SPECIE_TOKEN={token}
   curl -s{trusting} '{where["gateway"]}/v1/wallets?walletId=alice' -H "authorization: Bearer $SPECIE_TOKEN" \\
        -H 'idempotency-key: alice' -d '{{"owner": "alice", "currencyCode": "USD"}}'
   (the README's first call; it goes on from there)

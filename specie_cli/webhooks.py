@@ -44,7 +44,8 @@ BEGINNING: Final = "beginning"
 
 Endpoint = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Its name, or the uuid alone")]
 Events = Annotated[
-    list[str] | None, typer.Option("--event", help="Only events of this type; may be given several times")
+    list[str] | None,
+    typer.Option("--event", help="Only events of this type, for example payout.paid; may be given several times"),
 ]
 
 

@@ -69,6 +69,7 @@ def test_data_stays_and_secrets_do_not_show(data_dir: Path) -> None:
         assert stack.stop() == 0
         printed = stack.output.read_text()
     assert "data, logs, passwords" in printed
+    assert f"export SPECIE_SERVER={stack.grpc}\n" in printed
     assert "the data stays" in printed
     secrets = list((data_dir / "secrets").iterdir())
     passwords = {"postgres", "specie_owner", "specie_wallet", "specie_transaction"}
