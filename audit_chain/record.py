@@ -23,7 +23,7 @@ class Record:
             self.name: Final = f"transactions/{facts['id']}"
             self._state: Final = int(facts["state"])
             self._amounts: Final = [int(entry["amount"]) for entry in facts["entries"]]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise MalformedRecord("not the record of a transaction") from error
         self.facts: Final[dict[str, Any]] = facts
 
@@ -39,7 +39,7 @@ class Record:
             if {entry["post_time"] for entry in self.facts["entries"]} - {self.facts["decide_time"]}:
                 return "an entry has another time than it"
             asked = self._asked()
-        except (ValueError, KeyError, TypeError, IndexError):
+        except (ValueError, KeyError, TypeError, IndexError, OverflowError):
             return "nobody can read what it asks for"
         return "" if sorted(self._amounts) == sorted(asked) else "its entries are not of the amounts that it asks for"
 

@@ -1,5 +1,6 @@
 """Whatever is not as it was sealed is found, and the first block and row of it are named."""
 
+import math
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
@@ -122,6 +123,10 @@ def unreadable(rows: list[str]) -> None:
     rows[2] = "{}"
 
 
+def boundless(rows: list[str]) -> None:
+    rows[2] = '{"id": "x", "state": 1e999, "entries": []}'
+
+
 @pytest.mark.parametrize(
     ("tamper", "row", "text"),
     [
@@ -137,6 +142,7 @@ def unreadable(rows: list[str]) -> None:
         (reordered_and_changed, 204, "block 2: its rows were reordered: at place 2 "),
         (replaced, 203, f"block 2: {name(203)} was deleted, and {name(299)} was put in its place"),
         (unreadable, None, "block 2: at place 3 is no record"),
+        (boundless, None, "block 2: at place 3 is no record"),
     ],
 )
 def test_a_tampered_row_is_named(tamper: Callable[[list[str]], None], row: int | None, text: str) -> None:
@@ -282,6 +288,7 @@ def test_records_without_a_block_are_no_ledger() -> None:
         (record(201, terms={"fee": [1, "x", True]}), "its entries are not of the amounts that it asks for"),
         (record(201, terms={"postings": [["x", -4], ["y", 4]]}), "its entries are not of the amounts that it asks for"),
         (record(201, terms={"fee": ["one"]}), "nobody can read what it asks for"),
+        (record(201, terms={"fee": [math.inf, "x", True]}), "nobody can read what it asks for"),
         (record(201, terms=7), "nobody can read what it asks for"),
     ],
 )
