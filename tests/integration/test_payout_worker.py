@@ -220,7 +220,8 @@ async def test_a_reversal_that_the_ledger_refuses_waits_for_an_operator(paying: 
     assert (again.state, again.reversal_attempts, again.last_error) == (PayoutState.DEAD, 2, why)
     await become(AccountState.OPEN)
     await paying.payouts.retry(movement.id, "ops", "")
-    assert (await settled(paying, movement, bank)).state is PayoutState.REVERSED
+    ended = await settled(paying, movement, bank)
+    assert (ended.state, ended.last_error) == (PayoutState.REVERSED, "the account is closed")
     assert reversals(paying, movement) == [2, 2, 1]
     assert await balance(paying, movement.source) == 100
     assert paying.events(movement) == ["payout.dead", "payout.dead", "payout.reversed"]

@@ -125,7 +125,8 @@ class SqlPayoutStore:
         return await self._change(payout, _as_claimed(payout), values) is not None
 
     async def reversed(self, payout: Payout, reversal: str) -> bool:
-        values = {"reversal": reversal, **_ended(PayoutState.REVERSED)}
+        # What kept an earlier reversal from being posted is mended.
+        values = {"reversal": reversal, "last_error": payout.refusal, **_ended(PayoutState.REVERSED)}
         return await self._change(payout, _is(PayoutState.REFUSED), values, REVERSED) is not None
 
     async def irreversible(self, payout: Payout, error: str) -> bool:
