@@ -48,14 +48,17 @@ class RejectedFile:
         if form is Format.CSV:
             self._csv.writerow([*self._header, *COLUMNS])
         self.count = 0
+        self._is_whole = True
 
     def add(
         self, line: int, original: str, request_id: str, reason: str, message: str, metadata: dict[str, str]
     ) -> None:
         """`original`: as of a Row or Broken. `request_id`: for the next attempt; empty: as the line has it."""
         self.count += 1
+        self._is_whole = False
         with told_of(self._path):
             self._write(line, original, request_id, reason, message, metadata)
+        self._is_whole = True
 
     def _write(
         self, line: int, original: str, request_id: str, reason: str, message: str, metadata: dict[str, str]
@@ -80,6 +83,9 @@ class RejectedFile:
         may have worked on, is kept as `{name}.old`."""
         with told_of(self._path):
             self._file.close()
+            if not self._is_whole:
+                # What the disk did not take is lost, also where closing it succeeds.
+                raise OSError("not all of it was")
             if not self.count:
                 self._draft.unlink()
                 return None

@@ -4,6 +4,9 @@ import csv
 import io
 import json
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -63,6 +66,29 @@ def test_it_takes_the_place_of_an_ordinary_file_only(tmp_path: Path, place: str,
         RejectedFile(tmp_path / place, Format.CSV, CSV_HEADER)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
     assert (tmp_path / "pipe").is_fifo()
+
+
+@contextmanager
+def files_of(bytes_max: int) -> Iterator[None]:
+    """No file may grow longer meanwhile, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_max, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_what_was_not_written_whole_takes_no_place(tmp_path: Path) -> None:
+    place = tmp_path / "r.csv"
+    place.write_text("as it was")
+    with RejectedFile(place, Format.CSV, CSV_HEADER) as rejected:
+        with files_of(1024), pytest.raises(OSError, match=r"r.csv cannot be written: File too large"):
+            rejected.add(4, json.dumps(["x" * 100_000]), "next", *WHY)
+        with pytest.raises(OSError, match=r"r.csv cannot be written: not all of it was"):
+            rejected.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["r.csv"]
+    assert place.read_text() == "as it was"
 
 
 @pytest.mark.parametrize("original", ["", '["alice"]', '["a", "b", "c", "d", "e", "f", "g"]'])
