@@ -50,8 +50,9 @@ def verify(
         if save_checkpoint is not None and not save_checkpoint.absolute().parent.is_dir():
             raise Refused(f"there is no directory {save_checkpoint.absolute().parent}")
         # So that no run can replace a checkpoint by one that does not follow from it.
-        kept = [path for path in (checkpoint, save_checkpoint) if path is not None]
-        seals = [checkpoint_of(path, keys) for path in kept if path != save_checkpoint or path.exists()]
+        kept = [] if checkpoint is None else [checkpoint]
+        kept += [save_checkpoint] if save_checkpoint is not None and save_checkpoint.exists() else []
+        seals = [checkpoint_of(path, keys) for path in kept]
         verification = ChainVerification(keys, seals)
         with connection(server) as channel, _progress(verification) as watch:
             read(AuditServiceStub(channel).ReadBlocks, verification, watch)

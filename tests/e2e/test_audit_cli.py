@@ -177,7 +177,8 @@ def test_without_a_key_nothing_is_verified(stack: Stack, tmp_path: Path) -> None
     assert "nobody vouches for this checkpoint" in told
     none = tmp_path / "none.json"
     ask = ("verify", "--data-dir", stack.data_dir, "--checkpoint", none)
-    assert f"{none} cannot be read: No such file or directory" in refused(stack, *ask, code=2)
+    for also in ((), ("--save-checkpoint", none)):
+        assert f"{none} cannot be read: No such file or directory" in refused(stack, *ask, *also, code=2)
 
 
 @pytest.mark.usefixtures("sealed")
