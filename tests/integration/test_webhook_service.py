@@ -1,41 +1,31 @@
 """WebhookService through the real service: what operators set up, what is refused, and where no secret ever stands."""
 
 import re
-import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
 from cryptography.fernet import Fernet
-from google.protobuf.field_mask_pb2 import FieldMask
 from specie.transaction.v1 import (
-    CreateWebhookEndpointRequest,
     DeleteWebhookEndpointRequest,
     DisableWebhookEndpointRequest,
     EnableWebhookEndpointRequest,
-    GetWebhookEndpointRequest,
-    ListWebhookDeliveriesRequest,
     ListWebhookEndpointsRequest,
-    RedeliverWebhookRequest,
-    ReplayWebhookEndpointRequest,
     RotateWebhookSecretRequest,
-    UpdateWebhookEndpointRequest,
     WebhookDeliveryState,
-    WebhookEndpoint,
     WebhookEndpointState,
-    WebhookServiceStub,
 )
 
 from service_kit import pages
-from tests.kit.calls import Client, Failed, connected, failed, outcome
+from tests.kit.calls import failed, outcome
 from tests.kit.postgres import Database
 from tests.kit.service import ServiceProcess, transaction_service
-from tests.kit.tokens import USUAL, Authorised, bearer, token
+from tests.kit.tokens import bearer, token
 from tests.kit.wallets import asynchronous
 from tests.kit.watching import watching
+from tests.kit.webhook_operator import ADDRESS, HERE, on_endpoints, operating
 from tests.kit.webhooks import ANN, PLACE, Hooks, hooks_on
 from transaction_service.webhooks.endpoint import DeliveryState, Wish
 from transaction_service.webhooks.secrets import Secrets
@@ -47,9 +37,6 @@ PENDING = WebhookDeliveryState.WEBHOOK_DELIVERY_STATE_PENDING
 DELIVERED = WebhookDeliveryState.WEBHOOK_DELIVERY_STATE_DELIVERED
 
 NOBODYS = "webhookEndpoints/00000000-0000-0000-0000-000000000007"
-HERE = "http://127.0.0.1:8443/hooks"
-ADDRESS = "https://1.1.1.1/hooks"
-"""Of the Internet, and looked up by nobody."""
 
 
 @pytest.fixture(scope="module")
@@ -72,42 +59,6 @@ def service(database: Database, keys: Path, tmp_path_factory: pytest.TempPathFac
 def hooks(database: Database) -> Iterator[Hooks]:
     with hooks_on(database) as opened:
         yield opened
-
-
-class Operator:
-    """WebhookService, called by somebody who may."""
-
-    def __init__(self, client: Client, header: tuple[str, str]) -> None:
-        self.client = client
-        self.calls: Any = Authorised(WebhookServiceStub(client.channel), header)
-
-    def create(self, url: str = HERE, **more: Any) -> Any:  # noqa: ANN401 - any field
-        return self.calls.CreateWebhookEndpoint(CreateWebhookEndpointRequest(endpoint=WebhookEndpoint(url=url, **more)))
-
-    def update(self, name: str, mask: Sequence[str], **values: Any) -> Any:  # noqa: ANN401 - as above
-        endpoint = WebhookEndpoint(name=name, **values)
-        return self.calls.UpdateWebhookEndpoint(
-            UpdateWebhookEndpointRequest(endpoint=endpoint, update_mask=FieldMask(paths=mask))
-        )
-
-    async def get(self, name: str) -> WebhookEndpoint:
-        found: WebhookEndpoint = (await self.calls.GetWebhookEndpoint(GetWebhookEndpointRequest(name=name))).endpoint
-        return found
-
-    def replay(self, name: str, cursor: str = "") -> Any:  # noqa: ANN401 - as above
-        return self.calls.ReplayWebhookEndpoint(ReplayWebhookEndpointRequest(name=name, cursor=cursor))
-
-    def deliveries(self, name: str, **more: Any) -> Any:  # noqa: ANN401 - as above
-        return self.calls.ListWebhookDeliveries(ListWebhookDeliveriesRequest(endpoint=name, **more))
-
-    def redeliver(self, name: str) -> Any:  # noqa: ANN401 - as above
-        return self.calls.RedeliverWebhook(RedeliverWebhookRequest(name=name))
-
-
-@asynccontextmanager
-async def operating(target: str, header: tuple[str, str] = USUAL) -> AsyncIterator[Operator]:
-    async with connected(target) as client:
-        yield Operator(client, header)
 
 
 @asynchronous
@@ -303,21 +254,6 @@ def test_a_mask_names_what_can_be_set(mask: list[str], reason: str, field: str, 
     refused()
 
 
-def on_endpoints(operator: Operator, name: str) -> dict[str, Callable[[], Any]]:
-    """Every call on one endpoint."""
-    calls = operator.calls
-    return {
-        "get": lambda: calls.GetWebhookEndpoint(GetWebhookEndpointRequest(name=name)),
-        "update": lambda: operator.update(name, ["description"], description="x"),
-        "delete": lambda: calls.DeleteWebhookEndpoint(DeleteWebhookEndpointRequest(name=name)),
-        "rotate": lambda: calls.RotateWebhookSecret(RotateWebhookSecretRequest(name=name)),
-        "enable": lambda: calls.EnableWebhookEndpoint(EnableWebhookEndpointRequest(name=name)),
-        "disable": lambda: calls.DisableWebhookEndpoint(DisableWebhookEndpointRequest(name=name)),
-        "replay": lambda: operator.replay(name),
-        "deliveries": lambda: operator.deliveries(name),
-    }
-
-
 @asynchronous
 async def test_an_unknown_endpoint_is_not_found(service: ServiceProcess) -> None:
     async with operating(service.targets[0]) as operator:
@@ -419,68 +355,3 @@ def whole(database: Database) -> str:
     finally:
         connection.close()
     return "\n".join(found)
-
-
-@asynchronous
-async def test_without_keys_no_secret_is_made_and_all_else_works(target: str, ledger_database: Database) -> None:
-    with hooks_on(ledger_database) as hooks:
-        made = await hooks.endpoints.create(Wish(ADDRESS), "sealed", PLACE, ANN)
-        assert made is not None
-    async with operating(target) as operator:
-        for running in (
-            operator.create(ADDRESS),
-            operator.calls.RotateWebhookSecret(RotateWebhookSecretRequest(name=made.name)),
-        ):
-            told = await failed(running)
-            assert (told.code, told.reason) == ("FAILED_PRECONDITION", "WEBHOOKS_OFF")
-            assert "WEBHOOK_KEYS_FILE" in told.message
-        assert (await operator.get(made.name)).url == ADDRESS
-        assert (await operator.update(made.name, [], description="still here")).endpoint.description == "still here"
-        for call, make in on_endpoints(operator, made.name).items():
-            if call not in {"rotate", "delete"}:
-                assert not isinstance(await outcome(make()), Failed), call
-        await operator.calls.DeleteWebhookEndpoint(DeleteWebhookEndpointRequest(name=made.name))
-
-
-@pytest.mark.parametrize(
-    "url", [HERE, "https://127.0.0.1/", "https://localhost/", "https://[::1]/", "https://10.0.0.1"]
-)
-def test_unless_it_is_allowed_no_webhook_goes_inside(url: str, inside: ServiceProcess) -> None:
-    @asynchronous
-    async def refused() -> None:
-        async with operating(inside.targets[0]) as operator:
-            told = await failed(operator.create(url))
-            assert (told.reason, told.metadata["url"]) == ("INVALID_WEBHOOK_URL", url)
-            assert (await operator.create(ADDRESS)).endpoint.url == ADDRESS
-
-    refused()
-
-
-@pytest.fixture(scope="module")
-def inside(database: Database, keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    """A service that lets no webhook go inside: the default."""
-    with transaction_service(database, tmp_path_factory.mktemp("inside"), WEBHOOK_KEYS_FILE=keys) as running:
-        yield running
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"), [(None, "No such file"), ("", "there is none in it"), ("secret\n", "key 1 is not 32 bytes")]
-)
-def test_with_unusable_keys_it_does_not_start(
-    content: str | None, problem: str, database: Database, tmp_path: Path
-) -> None:
-    file = tmp_path / "webhooks.keys"
-    if content is not None:
-        file.write_text(content)
-    process = ServiceProcess(
-        "transaction_service", "SPECIE_TRANSACTION_", database, tmp_path / "log", WEBHOOK_KEYS_FILE=file
-    )
-    process.launch()
-    try:
-        assert process.wait() == 1
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise
-    [event] = process.events("failed")
-    assert problem in event["error"]
-    assert str(file) in event["error"]
