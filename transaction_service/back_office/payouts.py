@@ -38,8 +38,9 @@ def part(database: Database, settings: BackOfficeSettings) -> Part | None:
         return None
     credentials, timeout = channel_credentials(settings), settings.payout_timeout_seconds
     clients = {name: GrpcPayoutProvider(target, credentials, timeout) for name, target in targets.items()}
-    queue = PostingQueue(AT_ONCE_MAX, QUEUE_BYTES)
-    lane = start_lane(queue, settings, AT_ONCE_MAX)
+    at_once_max = AT_ONCE_MAX * len(targets)
+    queue = PostingQueue(at_once_max, QUEUE_BYTES)
+    lane = start_lane(queue, settings, at_once_max)
     patience = Patience(
         settings.payout_attempts_max,
         settings.payout_first_pause_seconds,
