@@ -1,5 +1,6 @@
 """`specie deposit`, `specie transfer`, `specie entries`."""
 
+from itertools import islice
 from typing import Annotated
 from uuid import uuid4
 
@@ -18,9 +19,8 @@ from specie.type.v1 import Money
 
 from specie_cli import show
 from specie_cli.gateway import CALL_TIMEOUT_SECONDS, DEFAULT_SERVER, Json, Server, connection
+from specie_cli.lists import PAGE_SIZE, pages
 from specie_cli.wallets import WalletName, name_of
-
-PAGE_SIZE = 1000
 
 AMOUNT_MAX = 2**63 - 1
 
@@ -97,17 +97,11 @@ def entries(
 ) -> None:
     """Lists what came into a wallet and went out of it, with the balance after each."""
     order = EntryOrder.ENTRY_ORDER_NEWEST_FIRST if newest_first else EntryOrder.ENTRY_ORDER_OLDEST_FIRST
-    request = ListEntriesRequest(wallet=name_of(wallet), order=order)
+    request = ListEntriesRequest(wallet=name_of(wallet), order=order, page_size=min(PAGE_SIZE, limit))
     found = ListEntriesResponse()
     with connection(server) as channel:
-        stub = TransactionServiceStub(channel)
-        while len(found.entries) < limit:
-            request.page_size = min(PAGE_SIZE, limit - len(found.entries))
-            page = stub.ListEntries(request, timeout=CALL_TIMEOUT_SECONDS)
-            found.entries.extend(page.entries)
-            request.page_token = page.next_page_token
-            if not request.page_token:
-                break
+        every = pages(TransactionServiceStub(channel).ListEntries, request, lambda page: page.entries)
+        found.entries.extend(islice(every, limit))
     if json:
         show.as_json(found)
         return
