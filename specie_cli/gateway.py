@@ -10,17 +10,14 @@ import grpc
 import typer
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from rich.console import Console
 
-from specie_cli import show
+from specie_cli.ending import EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_UNREACHABLE, messages, tell_error
 
 CALL_TIMEOUT_SECONDS = 15
 TOKEN_VARIABLE = "SPECIE_TOKEN"  # noqa: S105 - the name of it
 AUTHORITY_VARIABLE = "SPECIE_CA"
 # Answers to batches are large: grpc takes 4 MiB unless it is told otherwise.
 OPTIONS = (("grpc.max_receive_message_length", -1),)
-EXIT_REFUSED = 1
-EXIT_UNREACHABLE = 3
 
 Server = Annotated[str, typer.Option(envvar="SPECIE_SERVER", help="HOST:PORT of the gateway")]
 DEFAULT_SERVER = "127.0.0.1:8080"
@@ -62,8 +59,8 @@ ADVICE_WITHOUT = {
 
 @contextmanager
 def connection(server: str, request_id: str | None = None) -> Iterator[grpc.Channel]:
-    """A channel; a call that fails ends the command with a message. `request_id`: of one that by it
-    happens once.
+    """A channel; a call that fails, or is interrupted, ends the command with a message. `request_id`:
+    of one that by it happens once.
 
     The token is in the environment, SPECIE_TOKEN: on the command line all who list processes would read it. SPECIE_CA
     is the file with the authority of the gateway's certificate; without it the connection is plain.
@@ -73,6 +70,13 @@ def connection(server: str, request_id: str | None = None) -> Iterator[grpc.Chan
             yield grpc.intercept_channel(channel, _WithToken(os.environ.get(TOKEN_VARIABLE, "")))
         except grpc.RpcError as error:
             raise typer.Exit(explain(error, server, request_id)) from None
+        except KeyboardInterrupt:
+            tell_error("interrupted")
+            if request_id is not None:
+                # Nobody else knows the one that was made up, and the call may have come through.
+                messages().print(ADVICE_WITH_REQUEST_ID["DEADLINE_EXCEEDED"])
+                messages().print(f"request id: {request_id}")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def _channel(server: str) -> grpc.Channel:
@@ -117,19 +121,19 @@ class _WithToken(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterce
 
 def explain(error: grpc.RpcError, server: str, request_id: str | None) -> int:
     """Prints why the call failed and what to do; the exit code that fits."""
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    console = messages()
     if not isinstance(error, grpc.Call):
         raise error
     status = rpc_status.from_call(error)
     reason = ""
     if status is None:
-        console.print(show.plain(f"error: {error.code().name}: {error.details()}"), style="red")
+        tell_error(f"{error.code().name}: {error.details()}")
     else:
         info = error_details_pb2.ErrorInfo()
         for detail in status.details:
             if detail.Unpack(info):
                 reason = info.reason
-        console.print(show.plain(f"error: {reason or error.code().name}: {status.message}"), style="red")
+        tell_error(f"{reason or error.code().name}: {status.message}")
     unreachable = status is None and error.code() is grpc.StatusCode.UNAVAILABLE
     if unreachable:
         console.print(f"Is anything listening on {server}? `specie up` starts a stack; --server names another one.")

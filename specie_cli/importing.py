@@ -12,6 +12,7 @@ import grpc
 import typer
 from specie.transaction.v1 import BatchTransferRequest, BatchTransferResponse, TransactionServiceStub
 
+from specie_cli.ending import EXIT_INTERRUPTED
 from specie_cli.gateway import CALL_TIMEOUT_SECONDS, DEFAULT_SERVER, Json, Server, connection
 from specie_cli.imports.checking import Checked, check, sendable
 from specie_cli.imports.csv_rows import CsvRows
@@ -27,7 +28,6 @@ from specie_cli.imports.spool import Numbered, Spool
 EXIT_REJECTED = 1
 EXIT_BROKEN_FILE = 2
 EXIT_UNFINISHED = 3
-EXIT_INTERRUPTED = 130
 CONNECT_SECONDS = 2
 LINES_A_STEP = 500
 """Between two movements of the progress bar."""
@@ -66,7 +66,7 @@ def import_file(
     place = rejected or usual_path(file, form)
     if file != STDIN and os.path.realpath(place) == os.path.realpath(file):
         raise typer.BadParameter("is the file itself", param_hint="--rejected")
-    report = Report(json)
+    report, began = Report(json), False
     try:
         with Spool(series) as spool, _opened(file) as source:
             lines = Lines(source)
@@ -80,12 +80,13 @@ def import_file(
                 report.totals(checked)
                 if rejects is None:
                     raise typer.Exit(EXIT_REJECTED if checked.flaws else 0)
+                began = True
                 raise typer.Exit(_send(spool, checked, rejects, Manner(server, batch_size, patience), report))
     except (Unreadable, OSError) as error:
         report.error(str(error))
         raise typer.Exit(EXIT_BROKEN_FILE) from None
     except KeyboardInterrupt:
-        report.error("interrupted; nothing was sent")
+        report.error("interrupted" if began else "interrupted; nothing was sent")
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
@@ -128,12 +129,9 @@ def _send(spool: Spool, checked: Checked, rejects: RejectedFile, manner: Manner,
     except (GaveUp, OSError) as error:
         report.error(str(error))
         code = EXIT_UNFINISHED
-    except KeyboardInterrupt:
-        report.error("interrupted")
-        code = EXIT_INTERRUPTED
-    except typer.Exit:
+    except typer.Exit as exited:
         # It was told why: a token that has expired, say. Whatever it is, the file is not done.
-        code = EXIT_UNFINISHED
+        code = EXIT_INTERRUPTED if exited.exit_code == EXIT_INTERRUPTED else EXIT_UNFINISHED
     try:
         place = rejects.close()
     except OSError as error:

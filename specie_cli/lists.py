@@ -8,7 +8,7 @@ import typer
 from google.protobuf.message import Message
 
 from specie_cli import show
-from specie_cli.audits.files import messages
+from specie_cli.ending import messages
 from specie_cli.gateway import CALL_TIMEOUT_SECONDS
 from specie_cli.reports.output import written
 

@@ -33,6 +33,11 @@ def main() -> None:
     Commands that call the gateway take a token from SPECIE_TOKEN (`specie token`
     prints one) and, where it speaks TLS, the file with its authority from
     SPECIE_CA.
+
+    A command ends with 0 when it is done, 1 when it was refused, 2 when it was
+    given wrongly, 3 when nothing answers, and 130 when it was interrupted. What
+    `import` and `audit verify` mean by them, docs/import.md and docs/audit.md
+    say.
     """
 
 

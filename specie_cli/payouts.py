@@ -18,7 +18,7 @@ from specie.transaction.v1 import (
 )
 
 from specie_cli import show
-from specie_cli.audits.files import told
+from specie_cli.ending import told
 from specie_cli.gateway import CALL_TIMEOUT_SECONDS, DEFAULT_SERVER, Json, Server, connection
 from specie_cli.lists import LIMIT, Limit, at_most, full_name, in_lines, page_size, pages
 from specie_cli.wallets import name_of
@@ -38,8 +38,10 @@ class State(StrEnum):
 
 @app.command(name="list")
 def list_payouts(
-    wallet: Annotated[str, typer.Option(help="Only out of this wallet. To leave it out needs the scope admin")] = "",
-    state: Annotated[State | None, typer.Option(help="Only in this state")] = None,
+    wallet: Annotated[
+        str, typer.Option(help="Only out of this wallet. To leave it out needs the scope admin or service")
+    ] = "",
+    state: Annotated[State | None, typer.Option(case_sensitive=False, help="Only in this state")] = None,
     limit: Limit = LIMIT,
     server: Server = DEFAULT_SERVER,
     json: Json = False,

@@ -11,14 +11,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from specie.transaction.v1 import ReportEntriesRequest, ReportEntriesResponse, TransactionServiceStub
 
 from specie_cli import show
-from specie_cli.gateway import DEFAULT_SERVER, EXIT_REFUSED, Server, connection
+from specie_cli.ending import messages, told
+from specie_cli.gateway import DEFAULT_SERVER, Server, connection
 from specie_cli.reports.output import flaw_of, written
-from specie_cli.reports.reading import Unsound, read
+from specie_cli.reports.reading import read
 from specie_cli.reports.records import Format, lines_of
 from specie_cli.reports.times import bound, zone_of
 from specie_cli.wallets import name_of
-
-EXIT_INTERRUPTED = 130
 
 Wallet = Annotated[str, typer.Option(help="Its name")]
 TimeZone = Annotated[str, typer.Option(help="Of dates and times that do not say their own, for example Europe/Berlin")]
@@ -45,21 +44,11 @@ def report(
     bound(request, start, end, zone)
     if output is not None and (flaw := flaw_of(output, force=force)):
         raise typer.BadParameter(flaw, param_hint="--output")
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     seen: list[ReportEntriesResponse] = []
-    try:
-        with connection(server) as channel, written(output) as file:
-            messages = read(TransactionServiceStub(channel).ReportEntries, request)
-            for text in lines_of(form, request, _watched(messages, console, output, seen)):
-                file.write(text)
-    except BrokenPipeError:
-        raise typer.Exit(EXIT_REFUSED) from None
-    except (Unsound, OSError) as error:
-        console.print(show.plain(f"error: {error}"), style="red")
-        raise typer.Exit(EXIT_REFUSED) from None
-    except KeyboardInterrupt:
-        console.print("error: interrupted", style="red")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+    with told(), connection(server) as channel, written(output) as file:
+        came = read(TransactionServiceStub(channel).ReportEntries, request)
+        for text in lines_of(form, request, _watched(came, messages(), output, seen)):
+            file.write(text)
     if output is not None:
         opening, closing = seen[0].opening, seen[-1].closing
         print(f"{output}: {opening.entry_count} entries of {request.wallet}")
@@ -67,7 +56,7 @@ def report(
 
 
 def _watched(
-    messages: Iterable[ReportEntriesResponse], console: Console, output: Path | None, seen: list[ReportEntriesResponse]
+    came: Iterable[ReportEntriesResponse], console: Console, output: Path | None, seen: list[ReportEntriesResponse]
 ) -> Iterator[ReportEntriesResponse]:
     """The same messages, with a bar where a person looks on and the report itself is not in the way. `seen`: gets the
     opening and the closing."""
@@ -75,7 +64,7 @@ def _watched(
     hidden = not console.is_terminal or (output is None and sys.stdout.isatty())
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task("entries", total=None)
-        for message in messages:
+        for message in came:
             if message.HasField("opening"):
                 bar.update(task, total=message.opening.entry_count)
             if not message.entries:

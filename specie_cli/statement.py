@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
-from rich.console import Console
 from specie.transaction.v1 import (
     Entry,
     ReportClosing,
@@ -18,9 +17,10 @@ from specie.transaction.v1 import (
 )
 
 from specie_cli import show
-from specie_cli.gateway import DEFAULT_SERVER, EXIT_REFUSED, Server, connection
+from specie_cli.ending import Refused, told
+from specie_cli.gateway import DEFAULT_SERVER, Server, connection
 from specie_cli.report import Wallet
-from specie_cli.reports.reading import Unsound, read
+from specie_cli.reports.reading import read
 from specie_cli.reports.times import month_of, zone_of
 from specie_cli.wallets import name_of
 
@@ -53,22 +53,17 @@ def statement(
     request = ReportEntriesRequest(wallet=name_of(wallet), start_time=first)
     if next_first.ToDatetime(UTC) <= datetime.now(UTC):
         request.end_time.CopyFrom(next_first)
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    try:
-        with connection(server) as channel:
-            stub = TransactionServiceStub(channel)
+    with told(), connection(server) as channel:
+        stub = TransactionServiceStub(channel)
+        try:
             found = _read(stub, request)
             if found.opening.end_time.ToDatetime(UTC) > next_first.ToDatetime(UTC):  # this clock goes behind
                 request.end_time.CopyFrom(next_first)
                 found = _read(stub, request)
-    except TooLong as error:
-        of_month = f"--from {_day(first, zone)} --to {_day(next_first, zone)} --time-zone {time_zone}"
-        console.print(show.plain(f"error: {error}; `specie report --wallet {wallet} {of_month}` writes them all"))
-        raise typer.Exit(EXIT_REFUSED) from None
-    except Unsound as error:
-        console.print(show.plain(f"error: {error}"), style="red")
-        raise typer.Exit(EXIT_REFUSED) from None
-    _show(request, month, zone, found)
+        except TooLong as error:
+            of_month = f"--from {_day(first, zone)} --to {_day(next_first, zone)} --time-zone {time_zone}"
+            raise Refused(f"{error}; `specie report --wallet {wallet} {of_month}` writes them all") from error
+        _show(request, month, zone, found)
 
 
 def _read(stub: TransactionServiceStub, request: ReportEntriesRequest) -> Month:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from service_kit.caller import SCOPES, SUBJECT_LENGTH_MAX, is_our_own, is_subject
+from specie_cli.ending import EXIT_REFUSED, messages, tell_error
 from specie_cli.stack.directory import write_whole
 from specie_cli.stack.failure import StackError
 from specie_cli.stack.issuer import TTL_SECONDS_MAX, Issuer
@@ -27,7 +27,7 @@ def token(
     ] = False,
 ) -> None:
     """Prints a token of the local issuer, and nothing else."""
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    console = messages()
     unknown = sorted(set(scope.split()) - SCOPES)
     if unknown:
         text = f"warning: Specie has no scope {', '.join(unknown)}; it has {', '.join(sorted(SCOPES))}"
@@ -38,11 +38,10 @@ def token(
         text = f"warning: gateway and services refuse a token that lives longer than {TTL_SECONDS_MAX} s"
         console.print(text, style="yellow")
     if not is_subject(subject) or is_our_own(subject):
-        text = f"error: a subject has 1 to {SUBJECT_LENGTH_MAX} printable characters and is not system or system/..."
-        console.print(text, style="red")
+        tell_error(f"a subject has 1 to {SUBJECT_LENGTH_MAX} printable characters and is not system or system/...")
         raise typer.Exit(2)
     if renew and output is None:
-        console.print("error: --renew needs --output", style="red")
+        tell_error("--renew needs --output")
         raise typer.Exit(2)
     issuer = Issuer(data_dir)
     try:
@@ -57,5 +56,5 @@ def token(
             time.sleep(ttl / 2)
             write_whole(output, issuer.mint(subject, scope, ttl) + "\n")
     except (StackError, OSError) as error:
-        console.print(f"error: {error}", style="red")
-        raise typer.Exit(1) from None
+        tell_error(str(error))
+        raise typer.Exit(EXIT_REFUSED) from None

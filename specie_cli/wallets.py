@@ -92,7 +92,7 @@ def get(wallet: WalletName, server: Server = DEFAULT_SERVER, json: Json = False)
 @app.command(name="list")
 def list_wallets(
     owner: Annotated[str, typer.Option(help="Only of this owner")] = "",
-    state: Annotated[State | None, typer.Option(help="Only in this state")] = None,
+    state: Annotated[State | None, typer.Option(case_sensitive=False, help="Only in this state")] = None,
     server: Server = DEFAULT_SERVER,
     json: Json = False,
 ) -> None:

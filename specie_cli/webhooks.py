@@ -33,7 +33,7 @@ from specie.transaction.v1 import (
 )
 
 from specie_cli import show
-from specie_cli.audits.files import messages, told
+from specie_cli.ending import messages, told
 from specie_cli.gateway import CALL_TIMEOUT_SECONDS, DEFAULT_SERVER, Json, Server, connection
 from specie_cli.lists import LIMIT, Limit, at_most, full_name, in_lines, page_size, pages
 from specie_cli.wallets import name_of
@@ -177,7 +177,7 @@ def disable(endpoint: Endpoint, server: Server = DEFAULT_SERVER, json: Json = Fa
 @app.command()
 def deliveries(
     endpoint: Endpoint,
-    state: Annotated[State | None, typer.Option(help="Only in this state")] = None,
+    state: Annotated[State | None, typer.Option(case_sensitive=False, help="Only in this state")] = None,
     limit: Limit = LIMIT,
     server: Server = DEFAULT_SERVER,
     json: Json = False,

@@ -22,7 +22,7 @@ from specie.type.v1 import Act, Money
 from specie.wallet.v1 import ListWalletActsRequest, WalletAuditServiceStub
 
 from specie_cli import show
-from specie_cli.audits.files import told
+from specie_cli.ending import told
 from specie_cli.gateway import DEFAULT_SERVER, Server, connection
 from specie_cli.lists import LIMIT, Limit, at_most, in_lines, page_size, pages
 from specie_cli.report import TimeZone

@@ -21,9 +21,10 @@ from audit_chain.header import Header, MalformedHeader, parsed
 from audit_chain.proof import Proof, Unproven
 from audit_chain.seal import Seal
 from specie_cli import show
-from specie_cli.audits.files import Refused, messages, replace, text_of, told, trusted_keys
+from specie_cli.audits.files import replace, text_of, trusted_keys
 from specie_cli.audits.recorded import facts_of
 from specie_cli.audits.verifying import moment
+from specie_cli.ending import Refused, messages, told
 from specie_cli.gateway import CALL_TIMEOUT_SECONDS, DEFAULT_SERVER, Server, connection
 from specie_cli.reports.output import flaw_of
 

@@ -8,8 +8,8 @@ from specie.transaction.v1 import ReadBlocksRequest, ReadBlocksResponse
 
 from audit_chain.seal import Seal
 from audit_chain.verification import ChainVerification, Sealed
-from specie_cli.audits.files import Refused
 from specie_cli.breaks import PAUSES_SECONDS, may_pass
+from specie_cli.ending import Refused
 
 Call = Callable[[ReadBlocksRequest], Iterable[ReadBlocksResponse]]
 Watch = Callable[[int, int], None]

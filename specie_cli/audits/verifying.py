@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,18 +16,18 @@ from audit_chain.header import hash_of
 from audit_chain.verification import ChainVerification
 from specie_cli import show
 from specie_cli.audits.files import (
-    EXIT_NOT_CHECKED,
     DataDir,
     PublicKey,
-    Refused,
     checkpoint_of,
-    messages,
     replace,
-    told,
     trusted_keys,
 )
 from specie_cli.audits.reading import read
+from specie_cli.ending import Refused, messages, told
 from specie_cli.gateway import DEFAULT_SERVER, Server, connection
+
+EXIT_NOT_CHECKED: Final = 2
+"""What is asked is whether all is right, and it could not be found out."""
 
 
 def verify(

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from specie_cli import show
+from specie_cli.ending import messages
 from specie_cli.imports.checking import Checked
 from specie_cli.imports.sender import Kind, Outcome
 from specie_cli.reports.output import discard_output
@@ -43,9 +44,7 @@ class Tally:
 @dataclass
 class Report:
     as_json: bool
-    console: Console = field(
-        default_factory=lambda: Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    )
+    console: Console = field(default_factory=messages)
 
     @contextmanager
     def progress(self, name: str, total: int | None) -> Iterator[tuple[Callable[[int], None], Callable[[str], None]]]:

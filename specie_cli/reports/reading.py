@@ -13,11 +13,12 @@ from specie.transaction.v1 import (
 )
 
 from specie_cli.breaks import PAUSES_SECONDS, may_pass
+from specie_cli.ending import Refused
 
 Call = Callable[[ReportEntriesRequest], Iterable[ReportEntriesResponse]]
 
 
-class Unsound(Exception):  # noqa: N818 - what the report is
+class Unsound(Refused):
     """What came does not add up. Nobody should rely on it."""
 
 

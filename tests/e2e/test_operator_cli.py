@@ -82,7 +82,8 @@ def test_payouts_are_listed_read_and_tried_again(stack: Stack) -> None:
     assert lines[1:3] == [f"  {newer}", f"  {wallet}"]
     assert lines[4:] == [f"  {older}", f"  {wallet}"]
     assert as_json(stack, "payouts", "list", "--wallet", wallet, "--state", "dead")["payouts"] == []
-    assert specie(stack, "payouts", "list", "--wallet", wallet, "--state", "dead").stderr == "There is none.\n"
+    # In a state as it is shown, too.
+    assert specie(stack, "payouts", "list", "--wallet", wallet, "--state", "DEAD").stderr == "There is none.\n"
 
     cut = specie(stack, "payouts", "list", "--wallet", wallet, "--limit", "1", "--json")
     assert json.loads(cut.stdout)["payouts"] == listed[:1]

@@ -8,9 +8,9 @@ from specie.transaction.v1 import Block as BlockMessage
 from specie.transaction.v1 import ReadBlocksRequest, ReadBlocksResponse, SealedTransaction
 
 from audit_chain.verification import ChainVerification, Tampered
-from specie_cli.audits.files import Refused
 from specie_cli.audits.reading import read
 from specie_cli.breaks import PAUSES_SECONDS
+from specie_cli.ending import Refused
 from tests.kit.broken import Broken
 from tests.kit.made_chain import KEYS, Block, chain, name
 

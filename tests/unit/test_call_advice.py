@@ -1,13 +1,18 @@
-"""What a person is advised when a call fails: to send it again only where it then happens once."""
+"""What a person is advised when a call fails or is interrupted: to send it again only where it then happens once."""
 
+import re
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
 
 import grpc
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
+from specie_cli.imports.report import Report
 from specie_cli.main import app
 
 WITH_REQUEST_ID = (
@@ -35,20 +40,49 @@ class Failing(grpc.GenericRpcHandler):
         return b""
 
 
+class Interrupting(grpc.GenericRpcHandler):
+    """Ctrl-C comes while the call is under way. It has no answer before `over` is set."""
+
+    def __init__(self) -> None:
+        self.over = Event()
+
+    def service(self, _: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        return grpc.unary_unary_rpc_method_handler(self._interrupt)
+
+    def _interrupt(self, _: bytes, context: grpc.ServicerContext) -> bytes:
+        signal.raise_signal(signal.SIGINT)
+        self.over.wait()
+        context.abort(grpc.StatusCode.CANCELLED, "too late")
+        return b""
+
+
 @contextmanager
 def failing(code: grpc.StatusCode) -> Iterator[Callable[..., str]]:
     """A command's messages, given its arguments."""
-    server = grpc.server(ThreadPoolExecutor(1), handlers=[Failing(code)])
+    with answering(Failing(code)) as ended:
+
+        def told(*arguments: str) -> str:
+            result = ended(*arguments)
+            assert result.exit_code == 1
+            return result.stderr
+
+        yield told
+
+
+@contextmanager
+def answering(handler: grpc.GenericRpcHandler) -> Iterator[Callable[..., Result]]:
+    """How a command ends, given its arguments. It prints nothing on standard output."""
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[handler])
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
 
-    def told(*arguments: str) -> str:
+    def ended(*arguments: str) -> Result:
         result = CliRunner().invoke(app, [*arguments, "--server", address])
-        assert (result.exit_code, result.stdout) == (1, "")
-        return result.stderr
+        assert result.stdout == ""
+        return result
 
     try:
-        yield told
+        yield ended
     finally:
         server.stop(None).wait()
 
@@ -66,3 +100,41 @@ def test_what_may_happen_twice_is_to_be_looked_for_first(arguments: tuple[str, .
         message = told(*arguments)
     assert "look before you send it again" in message
     assert "request" not in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("transfer", "ann", "bob", "--amount", "1", "--currency", "USD"), "request id: [0-9a-f-]{36}"),
+        (("payouts", "list"), None),
+        (("payouts", "get", "00000000-0000-0000-0000-000000000000"), None),
+        (("audit", "checkpoint"), None),
+    ],
+)
+def test_what_is_interrupted_tells_the_request_id_that_it_made_up(
+    arguments: tuple[str, ...], expected: str | None
+) -> None:
+    handler = Interrupting()
+    with answering(handler) as ended:
+        result = ended(*arguments)
+        handler.over.set()
+    assert result.exit_code == 130
+    first, *others = result.stderr.splitlines()
+    assert first == "error: interrupted"
+    assert len(others) == (2 if expected else 0)
+    assert expected is None or re.fullmatch(expected, others[-1])
+
+
+def test_an_import_that_is_interrupted_at_its_end_does_not_say_that_nothing_was_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Report, "outcome", interrupted)
+    file = tmp_path / "pay.csv"
+    file.write_text("source,destination,amount,currency\nann,bob,1,USD\n")
+    with answering(Failing(grpc.StatusCode.PERMISSION_DENIED)) as ended:
+        result = ended("import", str(file))
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1] == "error: interrupted"
