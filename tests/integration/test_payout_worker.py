@@ -4,6 +4,7 @@ dies when."""
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -32,8 +33,10 @@ from tests.kit.wallets import asynchronous
 from transaction_service.domain.account import AccountKind, AccountState
 from transaction_service.domain.failure import Failure, Reason
 from transaction_service.domain.movement import Answer, Movement, Refused
+from transaction_service.payouts import worker as payout_worker
+from transaction_service.payouts.pauses import Patience
 from transaction_service.payouts.payout import Payout, PayoutState
-from transaction_service.payouts.ports import Payment
+from transaction_service.payouts.ports import Payment, PaymentState
 from transaction_service.payouts.worker import PayoutWorker
 
 
@@ -89,11 +92,13 @@ async def test_what_the_bank_refuses_is_given_back_with_its_fee(paying: Paying) 
 
 @asynchronous
 async def test_what_the_bank_has_taken_is_asked_for(paying: Paying) -> None:
-    movement, bank = await paying.withdraw(), Bank(TAKEN, TAKEN, TAKEN, TAKEN, TAKEN, PAID)
+    movement, bank = await paying.withdraw(), Bank(GONE, TAKEN, TAKEN, TAKEN, TAKEN, GONE, PAID)
     taken = await settled(paying, movement, bank, 5)
     assert (taken.state, taken.taken, taken.attempts) == (PayoutState.PENDING, True, 5), "a word is no failure"
+    assert taken.last_error == ""
+    assert (await settled(paying, movement, bank)).state is PayoutState.PENDING, "it is the first in a row"
     assert (await settled(paying, movement, bank)).state is PayoutState.PAID
-    assert [call for call, _ in bank.asked] == ["pay", "get", "get", "get", "get", "get"]
+    assert [call for call, _ in bank.asked] == ["pay", "pay", "get", "get", "get", "get", "get"]
 
 
 @asynchronous
@@ -121,7 +126,8 @@ async def test_a_bank_that_cannot_be_reached_is_called_again_and_given_up(paying
     ]
     assert "DE89" not in str(logs), "no account in a log"
     await paying.payouts.retry(movement.id, "ops", "")
-    assert (await settled(paying, movement, bank)).state is PayoutState.PAID
+    paid = await settled(paying, movement, bank)
+    assert (paid.state, paid.last_error) == (PayoutState.PAID, "")
     assert {asked for _, asked in bank.asked} == {movement.id}, "always under the same key"
 
 
@@ -134,14 +140,20 @@ async def test_a_bank_that_is_not_set_up_is_as_one_that_cannot_be_reached(paying
     assert (payout.state, payout.last_error) == (PayoutState.PENDING, "no payout provider bank is set up")
 
 
+@pytest.mark.parametrize("taken", [False, True])
 @asynchronous
-async def test_a_bank_that_does_not_answer_in_time_tells_nothing(paying: Paying) -> None:
+async def test_a_bank_that_does_not_answer_in_time_tells_nothing(paying: Paying, taken: bool) -> None:
     class Silent(Bank):
         async def pay(self, payout: Payout) -> Payment:
             await asyncio.Event().wait()
             return await super().pay(payout)
 
+        async def get(self, payout_id: str) -> Payment | None:
+            await asyncio.Event().wait()
+            return await super().get(payout_id)
+
     movement = await paying.withdraw()
+    paying.change(movement, "taken = %s", taken)
     payout = await settled(paying, movement, Silent(PAID), patience=replace(PATIENCE, timeout_seconds=0.05))
     assert (payout.state, payout.last_error) == (PayoutState.PENDING, "the provider did not answer in time")
 
@@ -156,6 +168,49 @@ async def test_a_bug_in_a_bank_s_client_is_told_and_tells_nothing(paying: Paying
         "the provider could not be called: ZeroDivisionError",
     )
     assert [event["event"] for event in logs] == ["payout_failed", "payout_postponed"]
+
+
+@pytest.mark.parametrize(("said", "asked", "tries"), [(GONE, 2, 3), (TAKEN, 2, 3), (REFUSED, 2, 1)])
+@asynchronous
+async def test_a_pause_is_as_long_as_the_tries_before_it_make_it(
+    paying: Paying, monkeypatch: pytest.MonkeyPatch, said: Payment | Exception, asked: int, tries: int
+) -> None:
+    """Those in a row that told nothing, or all that the provider was asked about a payment that it has."""
+    movement, told = await paying.withdraw(), []
+
+    def pause(_: Patience, tries: int) -> float:
+        told.append(tries)
+        return 3600
+
+    await settled(paying, movement, Bank(TAKEN if said is TAKEN else GONE), asked)
+    monkeypatch.setattr(payout_worker, "pause_seconds", pause)
+    payout = await settled(
+        paying, movement, Bank(said), patience=replace(PATIENCE, attempts_max=4), ledger=BusyLedger(paying, 1)
+    )
+    assert told == [tries]
+    assert payout.next_time is not None
+    assert payout.next_time > payout.update_time + timedelta(seconds=3599)
+
+
+@asynchronous
+async def test_what_a_bank_says_is_put_down_as_one_line_and_never_as_nothing(paying: Paying) -> None:
+    movement = await paying.withdraw()
+    said = Payment(PaymentState.REFUSED, "ref\t1\n" + "r" * 128, "no\nmoney" + "." * 500)
+    payout = await settled(paying, movement, Bank(said))
+    assert (payout.provider_reference, payout.last_error) == ("ref 1 " + "r" * 122, "no money" + "." * 492)
+    dumb = await settled(paying, await paying.withdraw(), Bank(Payment(PaymentState.REFUSED)))
+    assert dumb.last_error == "refused"
+
+
+@asynchronous
+async def test_what_was_refused_is_given_back_whatever_the_table_says_of_it(paying: Paying) -> None:
+    """What the withdrawal has moved goes back where it came from."""
+    movement = await paying.withdraw(amount=20)
+    assert await paying.store.refused(await paying.claimed(movement), "ref-1", "no")
+    paying.change(movement, "account = 'DE00 0000'")
+    assert (await settled(paying, movement, Bank(PAID))).state is PayoutState.REVERSED
+    assert await balance(paying, movement.source) == 100
+    paying.change(movement, "account = 'DE89 3704'")  # as the audit of all has it
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The worker of payouts as it runs: several at once, a stop, a database that is away."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -110,6 +110,20 @@ async def test_a_bank_that_hangs_holds_up_no_other(postgres_server: Server, monk
         assert len(hanging.asked) == payout_worker.AT_ONCE_MAX
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+@asynchronous
+async def test_a_claim_outlasts_two_calls_of_the_provider(paying: Paying) -> None:
+    """One that asks what became of a payment, and one that pays what the provider knows nothing of."""
+
+    class Asked(Forgetful):
+        async def claim(self, each_max: int, lease_seconds: float, under_way: Mapping[str, int]) -> Sequence[Payout]:
+            leases.append(lease_seconds)
+            return await paying.store.claim(each_max, lease_seconds, under_way)
+
+    leases: list[float] = []
+    await worker(paying, Bank(PAID), store=Asked(paying.store, ""))._round()
+    assert [lease > 2 * PATIENCE.timeout_seconds for lease in leases] == [True]
 
 
 @asynchronous

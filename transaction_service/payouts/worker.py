@@ -181,8 +181,7 @@ class PayoutWorker:
         """Another worker has put an answer down before. A provider that gives both has broken its word: a person must
         look at it, and nothing is done."""
         state = await self._store.state(payout.id)
-        is_paid, was_paid = told is PaymentState.PAID, state is PayoutState.PAID
-        if state is not PayoutState.PENDING and is_paid is not was_paid and (is_paid or was_paid):
+        if (told is PaymentState.PAID) is not (state is PayoutState.PAID):
             log.error("payout_contradicted", **_facts(payout), state=state.name, told=told.name)
 
     async def _give_back(self, payout: Payout) -> None:
