@@ -92,6 +92,7 @@ def test_a_pending_transfer_is_sealed_when_it_is_decided(ledger: Ledger, chain: 
     pending = transfer(alice, bob, 1, terms=Terms(deferred=True))
     ledger.post(pending)
     chain.seal_all()
+    assert chain.seal().lag_seconds == 0, "it waits for its time, and not for a seal"
     last = chain.latest()
     assert pending.id not in [id_ for sealed in chain.all() for id_ in sealed.ids]
     ledger.work(Work([pending], Manner.DUE))
@@ -108,13 +109,14 @@ def test_a_block_takes_no_more_than_it_may_and_the_next_goes_on_within_a_commit(
     [alice] = funded(ledger, 100, "alice")
     chain.seal_all()
     last = chain.latest()
-    group = [deposit(alice, 1) for _ in range(5)]
-    ledger.post(*group)
+    groups = [[deposit(alice, 1) for _ in range(5)] for _ in range(2)]
+    for group in groups:
+        ledger.post(*group)
     chain.seal_all()
     blocks = chain.all(after=last)
-    expected = ids(*group)
-    assert [sealed.ids for sealed in blocks] == [expected[:2], expected[2:4], expected[4:]]
-    assert len({sealed.block.until.commit for sealed in blocks}) == 1
+    expected = [id_ for group in groups for id_ in ids(*group)]
+    assert [sealed.ids for sealed in blocks] == [expected[i : i + 2] for i in range(0, 10, 2)]
+    assert len({sealed.block.until.commit for sealed in blocks}) == len(groups)
     assert all(map(chain.is_as_sealed, blocks))
     check_links(chain.all())
 
@@ -126,13 +128,18 @@ def test_while_a_transaction_of_the_database_runs_nothing_behind_it_is_sealed(
     chain.seal_all()
     with session(database.owner_dsn) as other:
         other.execute("SELECT pg_current_xact_id()")
+        refused = transfer(alice, bob, 1000)
+        ledger.post(refused)
+        with unguarded(database.owner_dsn) as cursor:
+            hour_old = "UPDATE transaction SET decide_time = decide_time - interval '1 hour' WHERE id = %s"
+            cursor.execute(hour_old, (refused.id,))
         ledger.post(transfer(alice, bob, 1))
         held_back = chain.seal()
         assert held_back.block is None
-        assert held_back.lag_seconds > 0
+        assert held_back.lag_seconds > 3600, "the oldest counts"
         other.connection.rollback()
     done = chain.seal()
-    assert done.transactions == 1
+    assert done.transactions == 2
     assert done.lag_seconds == 0
 
 

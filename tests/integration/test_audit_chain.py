@@ -133,6 +133,14 @@ async def test_a_checkpoint_says_what_its_header_says(service: ServiceProcess, d
                 (latest.number,),
             )
         assert await at.checkpoint(latest.number) == latest
+        with unguarded(database.owner_dsn) as cursor:
+            cursor.execute("UPDATE block SET header = 'nothing' WHERE number = %s", (latest.number,))
+        bare = await at.checkpoint(latest.number)
+        assert (bare.number, bare.header, bare.transaction_count) == (latest.number, "nothing", 0)
+        opening, end = await at.read(after=latest.number - 1)
+        assert (opening.block, end) == (bare, ReadBlocksResponse()), "what has no header has no records"
+        with unguarded(database.owner_dsn) as cursor:
+            cursor.execute("UPDATE block SET header = %s WHERE number = %s", (latest.header, latest.number))
         beyond = await failed(at.checkpoint(latest.number + 1))
         assert (beyond.code, beyond.reason) == ("FAILED_PRECONDITION", "NOT_SEALED")
 
@@ -218,6 +226,8 @@ async def test_the_chain_comes_with_the_records_as_they_are_now(service: Service
         first, *others = await at.read()
         latest = (await at.checkpoint()).number
         assert first.latest_block == latest == before + 3
+        for number in (1, before + 1):
+            assert (await at.checkpoint(number)).number == number
         assert others[-1] == ReadBlocksResponse()
         messages = [first, *others[:-1]]
         assert [m.block.number for m in messages if m.HasField("block")] == [*range(1, latest + 1)]

@@ -1,4 +1,4 @@
-"""`specie audit check` needs a file and a key, and no network."""
+"""`specie audit check` needs a file and a key, and no network; `specie audit prove` gives only the proof asked for."""
 
 import json
 import os
@@ -7,9 +7,11 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
+from specie.transaction.v1 import Block, GetInclusionProofResponse, InclusionProof
 from typer.testing import CliRunner
 
 from audit_chain.header import BEGINNING, GENESIS, Header, Mark
@@ -103,6 +105,18 @@ def test_it_uses_no_network(file: Path, key: Path) -> None:
     assert NAME in done.stdout
 
 
+@pytest.mark.parametrize("name", [NAME, str(ID)])
+def test_the_transaction_may_be_named_either_way(file: Path, key: Path, name: str) -> None:
+    assert f"This is {NAME} as" in check(file, "--public-key", key, "--transaction", name)
+
+
+@pytest.mark.parametrize(("too_short", "enough"), [("7199s", "7290s"), ("119m", "121m"), ("1h", "3h"), ("0d", "1d")])
+def test_how_old_it_may_be_is_told_in_any_unit(file: Path, key: Path, too_short: str, enough: str) -> None:
+    """It is two hours old."""
+    check(file, "--public-key", key, "--max-age", enough)
+    assert "the proof has expired" in check(file, "--public-key", key, "--max-age", too_short, code=1)
+
+
 def test_an_expired_proof_is_refused(file: Path, key: Path) -> None:
     told = check(file, "--public-key", key, "--max-age", "90m", code=1)
     assert "the proof has expired: it was sealed at 20" in told
@@ -168,3 +182,19 @@ def test_what_is_no_duration_is_told(file: Path, key: Path, duration: str) -> No
 
 def test_the_longest_duration_is_one(file: Path, key: Path) -> None:
     check(file, "--public-key", key, "--max-age", "999999999d")
+
+
+def test_the_proof_of_another_transaction_is_not_taken_from_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed, output, other = proof(RECORD), tmp_path / "proof.json", f"transactions/{UUID(int=2)}"
+    block = Block(number=3, header=sealed.seal.header, signature=sealed.seal.signature)
+    sent = InclusionProof(record=sealed.record, index=sealed.index, path=sealed.path, block=block)
+    answer = GetInclusionProofResponse(proof=sent)
+    service = SimpleNamespace(GetInclusionProof=lambda _, timeout: answer if timeout else None)
+    monkeypatch.setattr("specie_cli.audits.proving.AuditServiceStub", lambda _: service)
+    assert CliRunner().invoke(app, ["audit", "prove", NAME]).stdout == sealed.written()
+    result = CliRunner().invoke(app, ["audit", "prove", other, "--output", str(output)])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"error: the service sent a proof of {NAME}\n"
+    assert not output.exists()

@@ -99,6 +99,10 @@ def inserted(rows: list[str]) -> None:
     rows.insert(3, record(299))
 
 
+def repeated(rows: list[str]) -> None:
+    rows.insert(3, record(202))
+
+
 def inserted_at_the_end(rows: list[str]) -> None:
     rows.append(record(299))
 
@@ -132,10 +136,11 @@ def boundless(rows: list[str]) -> None:
     [
         (changed, 202, f"block 2: {name(202)} was changed since it was sealed"),
         (changed_twice, 202, f"block 2: {name(202)} was changed since it was sealed"),
-        (deleted, 203, f"block 2: {name(203)} was deleted"),
-        (deleted_at_the_end, 205, f"block 2: {name(205)} was deleted"),
-        (deleted_all, 201, f"block 2: {name(201)} was deleted"),
+        (deleted, 203, f"block 2: {name(203)} was deleted, or taken out by "),
+        (deleted_at_the_end, 205, f"block 2: {name(205)} was deleted, or taken out by "),
+        (deleted_all, 201, f"block 2: {name(201)} was deleted, or taken out by "),
         (inserted, 299, f"block 2: {name(299)} was inserted before {name(204)}"),
+        (repeated, 202, f"block 2: {name(202)} was inserted before {name(204)}"),
         (inserted_at_the_end, 299, f"block 2: {name(299)} was inserted behind what was sealed"),
         (flooded, 1000, f"block 2: {name(1000)} was inserted before {name(204)}"),
         (reordered, 204, f"block 2: its rows were reordered: at place 2 stands {name(204)} instead of {name(202)}"),
@@ -272,8 +277,9 @@ def test_a_checkpoint_that_nobody_vouches_for_is_refused() -> None:
 
 
 def test_records_without_a_block_are_no_ledger() -> None:
-    with pytest.raises(Tampered, match="a record came before its block"):
-        ChainVerification(KEYS).add(record(1))
+    for verification in (ChainVerification(KEYS), verified(chain())):
+        with pytest.raises(Tampered, match="a record came before its block"):
+            verification.add(record(1))
 
 
 @pytest.mark.parametrize(
@@ -281,7 +287,10 @@ def test_records_without_a_block_are_no_ledger() -> None:
     [
         (record(201, amounts=(-5, 6)), "its entries sum to 1 instead of 0"),
         (record(201, state=2), "it moved no money, but it has entries"),
+        (record(201, state=3), "it moved no money, but it has entries"),
         (record(201, kind=6), "it moved no money, but it has entries"),
+        (record(201, kind=8), "it moved no money, but it has entries"),
+        (record(201, kind=9), "it moved no money, but it has entries"),
         (record(201, time="now"), "an entry has another time than it"),
         (record(201, amounts=(-6, 6)), "its entries are not of the amounts that it asks for"),
         (record(201, amounts=()), "its entries are not of the amounts that it asks for"),
@@ -307,4 +316,6 @@ def test_entries_are_those_that_were_asked_for() -> None:
         record(105, terms={"fee": [1, "x", True]}, amounts=(-5, 4, 1)),
         record(106, kind=4, amount=0, terms={"postings": [["x", 2], ["y", -3], ["z", 1]]}, amounts=(1, 2, -3)),
     ]
+    records += [record(110 + kind, kind=kind) for kind in (1, 2, 3, 5, 7)]
+    records += [record(110 + kind, kind=kind, amounts=()) for kind in (8, 9)]
     assert verified([sealed(1, records, None)]).transactions == len(records)

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client import REGISTRY
@@ -14,7 +16,7 @@ from audit_chain.signing import PublicKeys, Signer, new_private_pem
 from service_kit.status import Refusal
 from tests.kit.service import wait_until_async
 from transaction_service.sealing.ports import Block, Content, Decided, Round, Tip
-from transaction_service.sealing.sealer import Sealer, until_full
+from transaction_service.sealing.sealer import PAUSE_SECONDS_MAX, Sealer, until_full
 
 SIGNER = Signer.from_pem(new_private_pem())
 LEAVES = [leaf_hash(b"%d" % number) for number in range(3)]
@@ -49,6 +51,19 @@ class Store:
             return Round(None, 0, 2.5)
         self.blocks.append(block_of(TIP, DECIDED))
         return Round(self.blocks[-1], step, 0)
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Between the sealer's rounds, which last no time here."""
+    found: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        found.append(seconds)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr("transaction_service.sealing.sealer.asyncio", SimpleNamespace(sleep=sleep))
+    return found
 
 
 def value(name: str) -> float:
@@ -105,6 +120,7 @@ def test_no_failure_ends_it(error: Exception) -> None:
     async def main() -> None:
         store = Store(error, error, 3)
         await running(store, lambda: store.blocks)
+        assert store.asked[:3] == [TRANSACTIONS_MAX] * 3, "only what takes too long is tried in smaller blocks"
 
     asyncio.run(main())
 
@@ -119,10 +135,30 @@ def test_what_takes_too_long_is_tried_in_smaller_blocks() -> None:
     asyncio.run(main())
 
 
-def test_full_blocks_follow_each_other_without_a_pause() -> None:
+def test_full_blocks_follow_each_other_without_a_pause(pauses: list[float]) -> None:
     async def main() -> None:
         store = Store(*[TRANSACTIONS_MAX] * 5)
-        await running(store, lambda: store.rounds > 5, every_seconds=3600)
+        await running(store, lambda: pauses, every_seconds=3600)
+        assert pauses[0] == 3600
+        assert store.asked[:6] == [TRANSACTIONS_MAX] * 6
+
+    asyncio.run(main())
+
+
+def test_each_failure_doubles_the_pause_and_the_first_success_ends_that(pauses: list[float]) -> None:
+    async def main() -> None:
+        error = RuntimeError("a bug")
+        await running(Store(error, error, error), lambda: len(pauses) > 4, every_seconds=1)
+        assert pauses[:5] == [2, 4, PAUSE_SECONDS_MAX, 1, 1]
+
+    asyncio.run(main())
+
+
+def test_it_waits_as_long_as_it_took_for_the_last_to_come(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        monkeypatch.setattr("transaction_service.sealing.sealer.monotonic", count(100, 0.25).__next__)
+        await running(Store(TRANSACTIONS_MAX // 2), lambda: pauses, every_seconds=3600)
+        assert pauses[0] == pytest.approx(0.5)
 
     asyncio.run(main())
 

@@ -52,7 +52,8 @@ INSERT INTO transactions.block (number, until_xid, until_id, ids, leaves, header
 VALUES (:number, :until_xid, :until_id, :ids, :leaves, :header, :hash, :signature, :key_id, :seal_time)
 """)
 
-# Also what the horizon holds back. The first in the order of commits are the oldest, but for moments.
+# Also what the horizon holds back; 0 where nothing waits. The first in the order of commits are the oldest, but for
+# moments.
 # Index: transaction_feed_idx.
 LAG: Final = text("""
 SELECT greatest(0, extract(epoch FROM clock_timestamp() - min(decide_time)))::float8
@@ -125,8 +126,8 @@ def _store(connection: Connection, block: Block, decided: Decided, public_key: s
 
 
 def _lag_seconds(connection: Connection, after: Mark) -> float:
-    found = connection.execute(LAG, {**_place(after), "limit": LOOKED_AT_MAX}).scalar_one()
-    return found or 0.0
+    found: float = connection.execute(LAG, {**_place(after), "limit": LOOKED_AT_MAX}).scalar_one()
+    return found
 
 
 def _place(mark: Mark) -> dict[str, object]:
