@@ -269,8 +269,10 @@ def changed(**fields: Any) -> bytes:  # noqa: ANN401
 def test_both_answers_look_alike() -> None:
     assert GetPaymentResponse(payment=PAID).SerializeToString() == changed()
     assert told(changed()) == [Payment(PaymentState.PAID, "a" * 128)] * 2
+    assert told(changed(refusal="b" * 500, **REFUSED)) == [Payment(PaymentState.REFUSED, "a" * 128, "b" * 500)] * 2
 
 
+PENDING: dict[str, Any] = {"state": State.PAYMENT_STATE_PENDING}
 REFUSED: dict[str, Any] = {"state": State.PAYMENT_STATE_REFUSED}
 
 
@@ -286,6 +288,7 @@ REFUSED: dict[str, Any] = {"state": State.PAYMENT_STATE_REFUSED}
         ),
         (changed(state=9), "does not say what became of the payment"),
         (changed(refusal="no"), "says why it refused a payment that it did not refuse"),
+        (changed(refusal="no", **PENDING), "says why it refused a payment that it did not refuse"),
         (changed(provider_reference="a" * 129), "has longer texts than the contract allows"),
         (changed(refusal="a" * 501, **REFUSED), "has longer texts than the contract allows"),
         (changed(refusal="\0", **REFUSED), "has a NUL character, which PostgreSQL does not take"),
@@ -300,6 +303,7 @@ REFUSED: dict[str, Any] = {"state": State.PAYMENT_STATE_REFUSED}
         "no state",
         "a state that is not there",
         "paid and refused",
+        "pending and refused",
         "long reference",
         "long refusal",
         "NUL in refusal",

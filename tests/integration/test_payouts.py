@@ -27,7 +27,7 @@ from tests.kit.ledger import Ledger
 from tests.kit.postgres import Database, Server
 from tests.kit.service import ServiceProcess, back_office, transaction_service, wait_until
 from tests.kit.simulator import IBAN, SimulatorProcess, simulator
-from tests.kit.tokens import USUAL, Authorised, bearer, token
+from tests.kit.tokens import USUAL, USUAL_SUBJECT, Authorised, bearer, token
 from tests.kit.wallets import asynchronous
 
 CLOSED = AccountState.ACCOUNT_STATE_CLOSED
@@ -170,6 +170,8 @@ async def test_payouts_are_listed_by_wallet_and_state_in_pages(target: str) -> N
         newest = (await stub.ListPayouts(ListPayoutsRequest(page_size=1))).payouts
         assert len(newest) == 1
         request.state = DEAD
+        assert (await failed(stub.ListPayouts(request))).reason == "INVALID_PAGE_TOKEN"
+        request.state, request.wallet = PENDING, await client.open()
         assert (await failed(stub.ListPayouts(request))).reason == "INVALID_PAGE_TOKEN"
 
 
@@ -317,8 +319,8 @@ async def test_what_was_given_up_is_paid_once_an_operator_retries_it(
         retried = (await payouts_of(client).RetryPayout(RetryPayoutRequest(name=out.payout))).payout
         assert (retried.state, retried.attempt_count) == (PENDING, 0)
         assert (await ended(client, rows, out.payout, PAID)).attempt_count == 1
-        acts = rows.query("SELECT act, after FROM transactions.act WHERE subject = %s", out.payout)
-        assert acts == [("RETRY", {"state": "PENDING"})]
+        acts = rows.query("SELECT act, after, principal FROM transactions.act WHERE subject = %s", out.payout)
+        assert acts == [("RETRY", {"state": "PENDING"}, USUAL_SUBJECT)]
         types = rows.query("SELECT type FROM transactions.event WHERE subject = %s ORDER BY create_time", out.payout)
         assert types == [("payout.dead",), ("payout.paid",)]
 

@@ -85,9 +85,9 @@ class Paying:
         self.change(movement, "claimed_until = NULL, next_time = now()")
 
     def events(self, movement: Movement) -> list[str]:
-        """Their types, the first one first."""
-        query = "SELECT type FROM transactions.event WHERE subject = %s ORDER BY create_time"
-        return [type_ for (type_,) in self.query(query, f"payouts/{movement.id}")]
+        """Their types, the first one first. Of its wallet: who asks for a wallet's events gets those of its payouts."""
+        query = "SELECT type FROM transactions.event WHERE subject = %s AND wallet = %s ORDER BY create_time"
+        return [type_ for (type_,) in self.query(query, f"payouts/{movement.id}", movement.source)]
 
     def acts(self, movement: Movement) -> list[tuple[Any, ...]]:
         query = "SELECT number, act, before, after, principal, trace_id FROM transactions.act WHERE subject = %s"

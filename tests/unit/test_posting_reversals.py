@@ -373,9 +373,12 @@ def test_what_payouts_give_back_is_all_of_it_with_the_fee_once() -> None:
 
 def test_a_number_makes_the_reversal_of_a_payout() -> None:
     first, same, second = (payout_reversal(PAID_OUT, number) for number in (0, 0, 1))
+    other = payout_reversal(PAID_OUT._replace(id="another"), 0)
     assert first == same
     assert (first.principal, first.reverses) == (PAYOUTS_PRINCIPAL, PAID_OUT.id)
-    assert len({first.id, second.id, reversal(PAID_OUT).id}) == 3
+    assert len({first.id, second.id, other.id, reversal(PAID_OUT).id}) == 4
+    assert len({first.request_id, second.request_id, other.request_id}) == 3
+    assert (first.source, first.destination) == (PAID_OUT.destination, PAID_OUT.source)
 
 
 def test_no_caller_can_be_who_gives_payouts_back() -> None:
