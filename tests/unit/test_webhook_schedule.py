@@ -16,7 +16,7 @@ ALL = 1_000
 
 
 def parcel(commit: int, *wallets: str, attempts: int = 0, due: float = 0.0) -> Parcel:
-    id_ = str(UUID(int=commit))
+    id_ = str(UUID(int=2**64 - commit))  # ids are in no order of commits
     return Parcel(
         id_, f"evt_{commit}", "transaction.posted", f"transactions/{id_}", wallets, Mark(commit, id_), attempts, due=due
     )
@@ -94,12 +94,18 @@ def test_what_is_wanted_once_more_is_due_now() -> None:
     schedule = schedule_of(parcel(1, "a", attempts=3, due=1_000))
     schedule.renew(parcel(1, "a"))
     assert commits(schedule.take(0, ALL)) == [1]
+    schedule.put_back(parcel(1, "a", attempts=1, due=2_000))
+    assert schedule.next_due() == 2_000, "when it was due before does not count any more"
 
 
 def test_but_not_twice_at_once() -> None:
     schedule = schedule_of(parcel(1, "a", attempts=3))
     schedule.take(0, ALL)
     schedule.renew(parcel(1, "a"))
+    assert schedule.take(0, ALL) == []
+    schedule.add(parcel(0, "a"))
+    assert commits(schedule.take(0, ALL)) == [0]
+    schedule.delivered(parcel(0).id)
     assert schedule.take(0, ALL) == []
 
 
@@ -111,6 +117,14 @@ def test_nothing_is_due_where_nothing_waits() -> None:
     schedule.delivered(parcel(1).id)
     assert len(schedule) == 0
     assert parcel(1).id not in schedule
+
+
+def test_what_was_delivered_can_be_wanted_once_more() -> None:
+    schedule = schedule_of(parcel(1, "a"))
+    schedule.take(0, ALL)
+    schedule.delivered(parcel(1).id)
+    schedule.add(parcel(1, "a"))
+    assert commits(schedule.take(0, ALL)) == [1]
 
 
 @pytest.mark.parametrize(("attempts", "pause"), [(1, 5), (2, 15), (3, 45), (8, 10_935), (9, 21_600), (1_000, 21_600)])

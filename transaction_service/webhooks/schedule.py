@@ -107,7 +107,7 @@ class Schedule:
             self.put_back(parcel)
 
     def _offer(self, parcel: Parcel) -> None:
-        if parcel.id not in self._away and self._is_first(parcel):
+        if self._is_first(parcel):
             heappush(self._next, (parcel.due, parcel.mark, parcel.id))
 
     def _is_next(self, parcel_id: str, due: float) -> bool:
