@@ -20,6 +20,7 @@ https://shop.example/?next=a@b              yes          yes
 https://1.1.1.1/                            yes          yes
 https://[2606:4700:4700::1111]:443/         yes          yes
 https://[::ffff:1.1.1.1]/                   yes          yes
+https://shop.example:65535/                 yes          yes
 
 # no webhook at all
 http://shop.example/                        no           no
@@ -37,6 +38,7 @@ https://ann:secret@shop.example/            no           no
 https://@shop.example/                      no           no
 https://shop.example#@127.0.0.1/            no           no
 https://shop.example/#                      no           no
+https://shop.example/\\127.0.0.1/           no           no
 https://shop.example\\@127.0.0.1/           no           no
 https://shop.example:0/                     no           no
 https://shop.example:65536/                 no           no
@@ -46,6 +48,7 @@ https://shop.example:/                      no           no
 https://shop..example/                      no           no
 https://.shop.example/                      no           no
 https://-shop.example/                      no           no
+https://shop-.example/                      no           no
 https://shop.example./                      no           no
 https://shop%2eexample/                     no           no
 https://*.example/                          no           no
@@ -61,6 +64,7 @@ https://[::1]/                              no           yes
 http://[::1]:8080/                          no           yes
 https://[::ffff:127.0.0.1]/                 no           yes
 https://[::ffff:7f00:1]/                    no           yes
+http://[::ffff:127.0.0.1]:8080/             no           yes
 https://10.0.0.1/                           no           yes
 http://10.255.255.255/                      no           yes
 https://172.16.0.1/                         no           yes
@@ -87,6 +91,7 @@ https://0177.0.0.1/                         no           no
 https://127.0.0.0x1/                        no           no
 https://127.1/                              no           no
 https://0/                                  no           no
+https://0x/                                 no           no
 https://127.0.0.1./                         no           no
 https://127.0.0.01/                         no           no
 https://256.0.0.1/                          no           no
@@ -131,6 +136,7 @@ https://[64:ff9b::1.1.1.1]/                 no           no
 https://[64:ff9b:1::1]/                     no           no
 https://[2002:7f00:1::]/                    no           no
 https://[2001::7f00:1]/                     no           no
+https://[2001:20::1]/                       no           no
 https://[100::1]/                           no           no
 https://[5f00::1]/                          no           no
 https://[4000::1]/                          no           no
@@ -193,8 +199,10 @@ def test_no_setting_is_told_that_would_not_help(host: str) -> None:
 
 
 def test_a_host_is_no_longer_than_names_are() -> None:
-    long = ".".join(["a" * 62] * 5)
-    assert problem_of(f"https://{long}/", private=False) is not None
+    longest = ".".join(["a" * 63] * 3 + ["b" * 61])
+    assert problem_of(f"https://{longest}/", private=False) is None
+    assert problem_of(f"https://{longest}b/", private=False) is not None
+    assert problem_of(f"https://{'a' * 64}.example/", private=False) is not None
 
 
 @pytest.mark.parametrize(("address", "by_default", "if_allowed"), list(rows(ADDRESSES)))

@@ -27,9 +27,7 @@ PRIVATE: Final = tuple(
 NEVER: Final = tuple(
     ip_network(network)
     for network in (
-        "64:ff9b::/96",  # NAT64 (RFC 6052): an IPv4 address in disguise
-        "64:ff9b:1::/48",  # the same for local use (RFC 8215)
-        "2001::/23",  # protocol assignments; Teredo among them, the same disguise
+        "2001::/23",  # protocol assignments; Teredo among them: an IPv4 address in disguise
         "2002::/16",  # 6to4, as well
         "3fff::/20",  # documentation (RFC 9637)
         "192.0.0.0/24",  # protocol assignments; metadata at Oracle among them
@@ -43,7 +41,7 @@ NEVER: Final = tuple(
 machines in a cloud read their own credentials. The usual one of these, 169.254.169.254, is link-local."""
 
 GLOBAL_IPV6: Final = ip_network("2000::/3")
-"""All that has been given out (RFC 4291)."""
+"""All that has been given out (RFC 4291). NAT64 (RFC 6052, RFC 8215), an IPv4 address in disguise, is outside of it."""
 
 NAMES_OF_PRIVATE: Final = frozenset({"localhost", "local", "internal", "arpa"})
 """Last labels of names that only private networks know (RFC 6761, RFC 6762, RFC 8375, ICANN's `internal`)."""
@@ -148,7 +146,7 @@ def _may(address: Address, *, private: bool) -> bool:
         return private
     if isinstance(plain, IPv6Address) and plain not in GLOBAL_IPV6:
         return False
-    return plain.is_global and not plain.is_multicast and not plain.is_reserved
+    return plain.is_global and not plain.is_multicast
 
 
 def _is_private(address: Address) -> bool:
