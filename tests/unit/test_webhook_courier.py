@@ -18,10 +18,10 @@ from transaction_service.webhooks.courier import Courier
 from transaction_service.webhooks.courier_ports import Event, Found, Held, Known, Look, Result
 from transaction_service.webhooks.endpoint import Wish
 from transaction_service.webhooks.pace import Pace
-from transaction_service.webhooks.schedule import Parcel
+from transaction_service.webhooks.schedule import JITTER, Parcel
 from transaction_service.webhooks.secrets import SecretUnreadable
 from transaction_service.webhooks.sending import Answer
-from transaction_service.webhooks.tour import CONCURRENT_MAX, WAITING_MAX, Patience
+from transaction_service.webhooks.tour import CONCURRENT_MAX, CONCURRENT_TOGETHER, WAITING_MAX, Patience
 
 HELD = Held("endpoint", Wish("https://shop.example"), ("sealed",), Mark(0, ""), 1, 60)
 PATIENCE = Patience(0.01, 0.05, 3600)
@@ -45,6 +45,7 @@ class House:
     seconds_left: float = 60.0
     sent: list[str] = field(default_factory=list)
     marked: list[str] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
     stored: int = 0
     at_once: int = 0
     at_once_max: int = 0
@@ -65,13 +66,16 @@ class House:
         self.stored += len(events)
         return [Parcel(one.id, *one) for one in events]
 
-    async def waiting(self, _endpoint: Held, _known: Known) -> list[Parcel]:
+    async def waiting(self, _endpoint: Held, known: Known) -> list[Parcel]:
         self._fail("waiting")
-        return []
+        done = {*self.marked, *known.untried, *known.tried}
+        return [Parcel(one.id, *one) for one in self.events[: self.stored] if one.id not in done]
 
     async def mark(self, _endpoint: Held, results: Sequence[Result]) -> bool:
         self._fail("mark")
+        self.results += results
         self.marked += [result.parcel.id for result in results if result.pause is None]
+        await asyncio.sleep(0.001)  # answers come meanwhile
         return True
 
     async def disable(self, _endpoint: Held, _reason: str) -> bool:
@@ -110,6 +114,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(courier_module, "AGAIN_SECONDS", 0.01)
     monkeypatch.setattr(courier_module, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(tour_module, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(tour_module, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(tour_module, "MARK_SECONDS", 0.01)
     monkeypatch.setattr(tour_module, "FINISH_SECONDS", 0.05)
     structlog.reset_defaults()
@@ -179,7 +184,11 @@ def test_nothing_is_sent_when_the_claim_may_be_over() -> None:
     assert house.sent == []
 
 
-def test_no_more_is_sent_at_once_and_taken_ahead_than_may_be() -> None:
+@pytest.mark.parametrize(("together", "at_once"), [(CONCURRENT_TOGETHER, CONCURRENT_MAX), (16, 16)])
+def test_no_more_is_sent_at_once_and_taken_ahead_than_may_be(
+    monkeypatch: pytest.MonkeyPatch, together: int, at_once: int
+) -> None:
+    monkeypatch.setattr(tour_module, "CONCURRENT_TOGETHER", together)
     go_on = asyncio.Event()
 
     async def slow() -> Answer:
@@ -189,13 +198,30 @@ def test_no_more_is_sent_at_once_and_taken_ahead_than_may_be() -> None:
     house = House([event(number) for number in range(1, WAITING_MAX + 501)], answer=slow)
 
     def is_full() -> bool:
-        if not go_on.is_set() and house.stored >= WAITING_MAX and house.at_once >= CONCURRENT_MAX:
+        if not go_on.is_set() and house.stored >= WAITING_MAX and house.at_once >= at_once:
             assert house.stored == WAITING_MAX
             go_on.set()
         return everything(house)()
 
     run(house, is_full)
-    assert house.at_once_max == CONCURRENT_MAX
+    assert house.at_once_max == at_once
+
+
+def test_each_failure_is_put_on_record_with_its_attempt_and_the_pause_behind_it() -> None:
+    answers = iter([Answer(503), Answer(503), Answer(503, "", 3600), Answer(200)])
+
+    async def at_last() -> Answer:
+        return next(answers)
+
+    house = House([event(1)], answer=at_last)
+    run(house, everything(house))
+    first, second, third, taken = house.results
+    assert [result.parcel.attempts for result in (first, second, third)] == [1, 2, 3]
+    assert first.pause == pytest.approx(PATIENCE.first_pause, rel=JITTER)
+    assert second.pause == pytest.approx(3 * PATIENCE.first_pause, rel=JITTER)
+    assert third.pause == PATIENCE.pause_max, "as long as it asked for, up to the longest"
+    assert taken.pause is None
+    assert taken.since >= sum(result.pause or 0 for result in house.results), "counted from the first one"
 
 
 def test_a_stop_does_not_wait_for_ever_for_an_answer() -> None:
