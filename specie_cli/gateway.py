@@ -18,6 +18,8 @@ TOKEN_VARIABLE = "SPECIE_TOKEN"  # noqa: S105 - the name of it
 AUTHORITY_VARIABLE = "SPECIE_CA"
 # Answers to batches are large: grpc takes 4 MiB unless it is told otherwise.
 OPTIONS = (("grpc.max_receive_message_length", -1),)
+NO_ANSWER = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+"""Without a status of ours."""
 
 Server = Annotated[str, typer.Option(envvar="SPECIE_SERVER", help="HOST:PORT of the gateway")]
 DEFAULT_SERVER = "127.0.0.1:8080"
@@ -134,7 +136,9 @@ def explain(error: grpc.RpcError, server: str, request_id: str | None) -> int:
             if detail.Unpack(info):
                 reason = info.reason
         tell_error(f"{reason or error.code().name}: {status.message}")
-    unreachable = status is None and error.code() is grpc.StatusCode.UNAVAILABLE
+    no_answer = status is None and error.code() in NO_ANSWER
+    # The gateway answers for a service that is away; then it is not the address that is wrong.
+    unreachable = no_answer and error.code() is grpc.StatusCode.UNAVAILABLE and not error.trailing_metadata()
     if unreachable:
         console.print(f"Is anything listening on {server}? `specie up` starts a stack; --server names another one.")
         if not os.environ.get(AUTHORITY_VARIABLE):
@@ -144,4 +148,4 @@ def explain(error: grpc.RpcError, server: str, request_id: str | None) -> int:
         console.print(advice)
     if request_id is not None:
         console.print(f"request id: {request_id}")
-    return EXIT_UNREACHABLE if unreachable else EXIT_REFUSED
+    return EXIT_UNREACHABLE if no_answer else EXIT_REFUSED

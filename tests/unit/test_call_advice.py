@@ -36,6 +36,7 @@ class Failing(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(self._fail)
 
     def _fail(self, _: bytes, context: grpc.ServicerContext) -> bytes:
+        context.set_trailing_metadata((("server", "specie"),))
         context.abort(self._code, "it took too long")
         return b""
 
@@ -63,7 +64,7 @@ def failing(code: grpc.StatusCode) -> Iterator[Callable[..., str]]:
 
         def told(*arguments: str) -> str:
             result = ended(*arguments)
-            assert result.exit_code == 1
+            assert result.exit_code == 3
             return result.stderr
 
         yield told
@@ -100,6 +101,13 @@ def test_what_may_happen_twice_is_to_be_looked_for_first(arguments: tuple[str, .
         message = told(*arguments)
     assert "look before you send it again" in message
     assert "request" not in message
+
+
+def test_who_is_told_by_the_gateway_that_a_service_is_away_need_not_look_for_the_gateway() -> None:
+    with failing(grpc.StatusCode.UNAVAILABLE) as told:
+        message = told("webhooks", "create", "https://shop.example/hooks")
+    assert "Is anything listening" not in message
+    assert "look before you send it again" in message
 
 
 @pytest.mark.parametrize(
