@@ -12,6 +12,7 @@ from bench import large
 from tests.kit.plans import Plan, caught, explain
 from tests.kit.postgres import Database
 from tests.kit.sealing import Chain, chain_of
+from tests.kit.tampering import unguarded
 
 ENTRIES = 400_000
 BLOCK = 1000
@@ -61,6 +62,22 @@ def test_a_block_is_made_of_its_own_rows(loaded: Database, chain: Chain) -> None
     with caught() as statements:
         done = chain.seal()
     assert done.transactions == BLOCK
+    [plan] = plans(loaded, statements)
+    assert plan.nodes >= WANTED
+    assert plan.blocks <= PAGES_MAX
+
+
+def test_a_far_time_in_a_block_makes_it_read_no_more(loaded: Database, chain: Chain) -> None:
+    sealed = sum(len(block.ids) for block in chain.all())
+    with unguarded(loaded.owner_dsn) as cursor:
+        cursor.execute(
+            "UPDATE transaction SET decide_time = decide_time + interval '10 years'"
+            " WHERE id = (SELECT id FROM transaction ORDER BY xid, id OFFSET %s LIMIT 1)",
+            (sealed,),
+        )
+        assert cursor.rowcount == 1
+    with caught() as statements:
+        assert chain.seal().transactions == BLOCK
     [plan] = plans(loaded, statements)
     assert plan.nodes >= WANTED
     assert plan.blocks <= PAGES_MAX

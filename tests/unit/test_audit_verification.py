@@ -249,6 +249,7 @@ def test_a_tail_that_was_cut_off_is_found_by_a_checkpoint_alone() -> None:
     verified(blocks[:1])
     text = "the ledger ends at block 1, but the checkpoint is block 3: its end was cut off"
     assert str(found(blocks[:1], [checkpoint])) == text
+    assert str(found(blocks[:1], [block.seal for block in blocks])) == text
     text = "the ledger has no block, but the checkpoint is block 3: its end was cut off"
     assert str(found([], [checkpoint])) == text
 
