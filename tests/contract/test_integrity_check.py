@@ -1,13 +1,15 @@
 """The check that always runs: each kind of damage is found and named, in what is new by the next look and in what is
 old by the next lap, and none where there is none."""
 
+import asyncio
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from tests.kit.builders import code, transfer
+from tests.kit.builders import capture, code, expiry, placing, release, transfer
 from tests.kit.checked import Books, books
 from tests.kit.damage import ALICE, BOB, DAMAGE, NOT_AS_ASKED
 from tests.kit.everything import VALUES, post_something_of_everything
@@ -89,6 +91,7 @@ def test_a_sound_ledger_is_found_sound_with_all_of_its_entries(
     checked = checking.checked()
     assert (found, checked.findings) == ([], [])
     assert entries_of(copied) == checked.entries == lap.entries
+    assert lap.seconds > 0
 
 
 def test_nothing_was_checked_before_the_first_look(checking: Books) -> None:
@@ -115,6 +118,49 @@ def test_damage_of_what_is_old_is_found_by_the_next_lap(
     found, _ = checking.lap()
     assert expected <= told(found)
     assert told([*checking.checked().findings]) == told(found)
+
+
+OF_HOLDS_AND_PAYOUTS: list[tuple[str, str, str, str, str, list[int | str]]] = [
+    # check, of, table, row, columns, what they say instead
+    ("HOLD_AS_PLACED", "open", "hold", "open", "source", ["wallets/carol"]),
+    ("HOLD_AS_PLACED", "open", "hold", "open", "destination", ["wallets/carol"]),
+    ("HOLD_AS_PLACED", "open", "hold", "open", "currency", ["EUR"]),
+    ("HOLD_AS_PLACED", "captured", "transaction", "open", "source", ["wallets/carol"]),
+    ("HOLD_AS_PLACED", "captured", "transaction", "open", "currency", ["EUR"]),
+    ("HOLD_AS_PLACED", "captured", "transaction", "open", "kind", [8]),
+    ("HOLD_AS_PLACED", "captured", "transaction", "open", "state, failure_reason", [2, "X"]),
+    ("PAYOUT_AS_ASKED", "paid_out", "payout", "paid_out", "wallet", ["wallets/carol"]),
+    ("PAYOUT_AS_ASKED", "paid_out", "payout", "paid_out", "currency", ["EUR"]),
+    ("PAYOUT_AS_ASKED", "paid_out", "payout", "paid_out", "provider", ["other"]),
+    ("PAYOUT_AS_ASKED", "paid_out", "payout", "paid_out", "beneficiary", ["Mallory"]),
+    ("PAYOUT_AS_ASKED", "paid_out", "payout", "paid_out", "amount", [6]),
+]
+
+
+def test_whatever_a_hold_or_a_payout_says_is_compared(copied: Database, checking: Books) -> None:
+    for check, of, table, row, columns, wrong in OF_HOLDS_AND_PAYOUTS:
+        with unguarded(copied.owner_dsn) as cursor:
+            cursor.execute(f"SELECT {columns} FROM {table} WHERE id = %s", [VALUES[row]])  # noqa: S608 - our own text
+            [right] = cursor.fetchall()
+        places = ", ".join(["%s"] * len(wrong))
+        change = f"UPDATE {table} SET ({columns}) = ROW({places}) WHERE id = %s"  # noqa: S608 - as above
+        for values in (wrong, right):
+            with unguarded(copied.owner_dsn) as cursor:
+                cursor.execute(change, [*values, VALUES[row]])
+            checking.lap()
+            is_found = (check, f"transactions/{VALUES[of]}") in told([*checking.checked().findings])
+            assert is_found is (values is wrong), (table, columns)
+
+
+def test_what_is_held_is_looked_at_with_whatever_changes_it(copied: Database, checking: Books, ledger: Ledger) -> None:
+    checking.look_at_all_new()
+    placed, short = placing("alice", "bob", 3), placing("alice", "bob", 3, ttl=timedelta(microseconds=1))
+    for movement in (placed, capture(placed, 1), release(placed), short, expiry(short)):
+        assert [code(answer) for answer in ledger.post(movement)] == ["POSTED"]
+        do(copied, "UPDATE account SET held = held + 1 WHERE id = %(alice)s")
+        assert told(checking.look_at_all_new()) == {("HELD_IS_HOLDS", ALICE)}
+        do(copied, "UPDATE account SET held = held - 1 WHERE id = %(alice)s")
+        checking.lap()
 
 
 ONLY_OLD = {
@@ -180,13 +226,25 @@ def test_what_is_found_beside_a_lap_outlives_it(copied: Database, checking: Book
     assert checking.checked().findings == []
 
 
-def test_a_lap_begins_no_sooner_than_it_should(checking: Books) -> None:
+def test_a_lap_begins_no_sooner_than_it_should(copied: Database, checking: Books) -> None:
     checking.look_at_all_new()
     checking.lap()
     page = checking.go_on(every_seconds=1000)
     assert page is not None
     assert 900 < page.rest_seconds <= 1000
     assert checking.checked().lap_time is not None
+    do(copied, "UPDATE integrity SET lap_seconds = 500")
+    page = checking.go_on(every_seconds=1000)
+    assert page is not None
+    assert 400 < page.rest_seconds <= 500, "from the beginning of one to that of the next"
+
+
+def test_behind_a_page_nobody_goes_on_before_its_rest_is_over(copied: Database, checking: Books) -> None:
+    asyncio.run(checking.checks.go_on_with_lap(0, rest_per_work=1_000_000))
+    pages = [checking.go_on() for _ in range(5)]
+    assert [page is not None and page.rest_seconds > 0 and page.ended is None for page in pages] == [True] * 5
+    do(copied, "UPDATE integrity SET lap_rest_until = now()")
+    assert checking.lap()[0] == []
 
 
 def test_what_is_held_by_very_many_holds_is_left_to_the_lap(
