@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -182,6 +183,8 @@ def test_a_claim_is_renewed_when_half_of_it_is_over(post: Post, hooks: Hooks, en
 def test_what_is_released_is_anybodys(couriers: Callable[[], Post], endpoint: Endpoint) -> None:
     first, second = couriers(), couriers()
     first.held()
+    run(second.sql.release())
+    assert second.held() == {}, "nobody releases what is another one's"
     run(first.sql.release())
     assert list(second.held()) == [endpoint.id]
 
@@ -258,6 +261,7 @@ def test_nothing_is_found_beyond_what_is_still_under_way(
         alice, _ = funded(ledger, 100, "alice", "bob")
         event(hooks, "payout.paid", f"payouts/{uuid4()}", alice)
         assert post.find(held) == []
+        assert run(post.sql.look(LEASE_SECONDS)).newest <= held.position
         other.connection.rollback()
     assert len(post.find(held)) == 3
 
@@ -291,10 +295,21 @@ def test_what_is_known_is_not_told_again(post: Post, endpoint: Endpoint) -> None
 
 
 @pytest.mark.usefixtures("happened")
+def test_what_stands_at_the_position_itself_waits(post: Post, endpoint: Endpoint) -> None:
+    held = post.held()[endpoint.id]
+    page = run(post.sql.find(held, held.position, 2))
+    stored = run(post.sql.store(held, page.events, page.until, NOTHING))
+    assert stored is not None
+    assert [one.mark for one in stored] == [one.mark for one in page.events]
+    assert stored[-1].mark == page.until
+
+
+@pytest.mark.usefixtures("happened")
 def test_results_are_put_on_record(post: Post, hooks: Hooks, endpoint: Endpoint) -> None:
     held = post.held()[endpoint.id]
     first, second, *_ = post.take(held)
     assert post.mark(held, taken(first), Result(second, BUSY, 5, 3600))
+    assert post.mark(held, taken(first)), "whoever does not know whether it is on record tells it again"
     listed = {delivery.id: delivery for delivery in hooks.pages(endpoint)}
     assert listed[first.id].state is DeliveryState.DELIVERED
     assert (listed[first.id].last_status, listed[first.id].attempts, listed[first.id].last_error) == (204, 1, "")
@@ -356,7 +371,12 @@ def test_a_replay_sends_everything_once_more(post: Post, hooks: Hooks, endpoint:
     assert post.waiting(held) == [], "what waits behind the position has its turn when that comes by"
     again = post.take(held)
     assert [one.id for one in again] == [one.id for one in parcels[2:]]
-    assert {one.attempts for one in again} == {0}
+    assert {(one.attempts, one.since) for one in again} == {(0, None)}
+    assert post.waiting(held, Known([one.id for one in again], ())) == []
+    assert max(one.due for one in again) < monotonic() + 60
+    listed = {delivery.id: delivery for delivery in hooks.pages(endpoint)}
+    assert {(listed[one.id].last_status, listed[one.id].last_error) for one in again} == {(0, "")}
+    assert {listed[one.id].deliver_time for one in again} == {None}
 
 
 @pytest.mark.usefixtures("happened")
