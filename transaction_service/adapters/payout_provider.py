@@ -128,5 +128,5 @@ def _problem(message: PaymentMessage, key: str, state: ports.PaymentState | None
 
 def _unavailable(error: grpc.aio.AioRpcError) -> ProviderUnavailable:
     code = error.code().name
-    said = (error.details() or "").replace("\0", "")[:ERROR_SHOWN_MAX]
+    said = (error.details() or "")[:ERROR_SHOWN_MAX]
     return ProviderUnavailable(code, f"{code}: {said}" if said else code)
