@@ -1,10 +1,9 @@
 """The courier's side of webhooks on PostgreSQL: claims, what is taken in which order, and what is put on record."""
 
-import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,6 +12,7 @@ from sqlalchemy import Connection
 from tests.kit.builders import deposit, fee, placing, transfer
 from tests.kit.ledgers import Ledger, funded, postgres_ledger, session
 from tests.kit.postgres import Database
+from tests.kit.webhook_post import ALL, BUSY, LEASE_SECONDS, NOTHING, Post, run, taken
 from tests.kit.webhooks import ANN, HTTPS, Hooks, hooks_on
 from transaction_service.adapters.events import write_event
 from transaction_service.adapters.webhook_courier import SqlPost
@@ -22,58 +22,6 @@ from transaction_service.ports import Mark
 from transaction_service.webhooks.courier_ports import Event, Held, Known, Result
 from transaction_service.webhooks.endpoint import DeliveryState, Endpoint, EndpointState, Wish
 from transaction_service.webhooks.schedule import Parcel
-from transaction_service.webhooks.sending import Answer
-
-T = TypeVar("T")
-
-LEASE_SECONDS = 60.0
-NOTHING = Known((), ())
-ALL = 1_000
-TAKEN, BUSY = Answer(204), Answer(503)
-
-
-@dataclass
-class Post:
-    """One courier's, spoken to without an event loop."""
-
-    sql: SqlPost
-
-    def held(self, lease_seconds: float = LEASE_SECONDS) -> dict[str, Held]:
-        look = run(self.sql.look(lease_seconds))
-        return {held.id: held for held in look.held}
-
-    def find(self, held: Held, position: Mark | None = None, page_size: int = ALL) -> list[Event]:
-        """Page by page."""
-        found: list[Event] = []
-        position = held.position if position is None else position
-        while True:
-            page = run(self.sql.find(held, position, page_size))
-            assert page.until >= position
-            assert len(page.events) <= page_size
-            found, position = [*found, *page.events], page.until
-            if page.complete:
-                return found
-
-    def take(self, held: Held) -> list[Parcel]:
-        """Everything there is."""
-        page = run(self.sql.find(held, held.position, ALL))
-        stored = run(self.sql.store(held, page.events, page.until, NOTHING))
-        assert stored is not None
-        return stored
-
-    def waiting(self, held: Held, known: Known = NOTHING) -> list[Parcel]:
-        return run(self.sql.waiting(held, known))
-
-    def mark(self, held: Held, *results: Result) -> bool:
-        return run(self.sql.mark(held, results))
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(work)
-
-
-def taken(parcel: Parcel) -> Result:
-    return Result(parcel, TAKEN, 0, None)
 
 
 def subjects(found: list[Event] | list[Parcel]) -> list[str]:
@@ -331,6 +279,8 @@ def test_when_it_was_sent_first_stays(post: Post, endpoint: Endpoint) -> None:
     [after, *_] = post.waiting(held)
     assert (before.since, before.attempts) != (after.since, after.attempts)
     assert before.since == pytest.approx(after.since, abs=1)
+    assert before.since is not None
+    assert monotonic() - before.since >= 100  # by the clock of this process
     assert after.attempts == 2
 
 

@@ -127,7 +127,7 @@ def test_it_proves_one_place_only(index: int) -> None:
         ({"signature": DOCUMENT["signature"].upper()}, "signature is not 128 hexadecimal digits in lower case"),
         ({"record": 1}, "record is no text"),
         ({"record": "\ud800"}, "record is no text"),
-        ({"record": "\udfff"}, "record is no text"),
+        ({"record": "r\udfff"}, "record is no text"),
         ({"header": None}, "header is no text"),
     ],
 )
