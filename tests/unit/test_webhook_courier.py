@@ -205,6 +205,7 @@ def test_no_more_is_sent_at_once_and_taken_ahead_than_may_be(
 
     run(house, is_full)
     assert house.at_once_max == at_once
+    assert len(house.sent) == len(set(house.sent)), "what is answered while others are put on record is sent once"
 
 
 def test_each_failure_is_put_on_record_with_its_attempt_and_the_pause_behind_it() -> None:
