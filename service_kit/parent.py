@@ -47,6 +47,7 @@ class Worker:
         self._line, theirs = socket.socketpair()
         self._line.setblocking(False)
         self._ready_since: float | None = None
+        self._told = False
         with theirs:
             # A fresh interpreter, and no fork: no gRPC or database object exists before it starts.
             self._process = subprocess.Popen(
@@ -77,8 +78,11 @@ class Worker:
         return self._process.poll()
 
     def terminate(self) -> None:
-        """It stops in order."""
-        self._process.terminate()
+        """It stops in order. It is told once: an interpreter at its end has no handlers any more, and would die of a
+        second time."""
+        if not self._told:
+            self._told = True
+            self._process.terminate()
 
     def wait(self) -> int:
         """Its exit code, once it has ended."""

@@ -144,7 +144,10 @@ def test_a_stop_during_a_roll_stops_all(parent: Parent) -> None:
     cling.touch()
     parent.send(signal.SIGHUP)
     parent.wait_for("roll_begun")
+    wait_until(lambda: "told 0" in parent.journal(), "the first is told")
     parent.send(signal.SIGTERM)
+    wait_until(lambda: "told 1" in parent.journal(), "the other is told")
     cling.unlink()
     assert parent.process.wait(PATIENCE_SECONDS) == 0
     assert sorted(parent.began()) == [0, 1]
+    assert sorted(line for line in parent.journal() if line.startswith("told")) == ["told 0", "told 1"]
