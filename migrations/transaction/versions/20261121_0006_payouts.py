@@ -58,13 +58,6 @@ def upgrade() -> None:
         postgresql_where=sa.text("state IN (1, 3)"),
     )
     op.create_index(
-        "payout_provider_idx",
-        "payout",
-        ["provider", "next_time", "id"],
-        schema=SCHEMA,
-        postgresql_where=sa.text("state IN (1, 3)"),
-    )
-    op.create_index(
         "payout_dead_idx", "payout", ["create_time", "id"], schema=SCHEMA, postgresql_where=sa.text("state = 5")
     )
     op.create_index(
