@@ -1,6 +1,5 @@
 """Files of an auditor: public keys, proofs, checkpoints."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from audit_chain.document import Unreadable
 from audit_chain.seal import Seal, Unvouched
 from audit_chain.signing import KeyUnreadable, PublicKeys
 from specie_cli.ending import Refused
-from specie_cli.reports.output import told_of
+from specie_cli.reports.output import EVERYBODYS, written
 
 BYTES_MAX = 4 * 1024 * 1024
 """Of a file. What is longer is none of ours."""
@@ -64,14 +63,5 @@ def text_of(path: Path) -> str:
 
 def replace(path: Path, text: str) -> None:
     """The file appears complete or not at all. It is nobody's secret. Raises OSError."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with told_of(path):
-        try:
-            with draft.open("x", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
+    with written(path, EVERYBODYS) as file:
+        file.write(text)

@@ -3,13 +3,15 @@
 import io
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import IO
 
 ENCODING = "utf-8"
+OWNERS, EVERYBODYS = 0o600, 0o666
+"""Modes of files: read by their owner alone, or by whom the umask lets."""
 
 
 def flaw_of(path: Path, *, force: bool) -> str:
@@ -35,9 +37,9 @@ def told_of(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def written(path: Path | None) -> Iterator[IO[str]]:
+def written(path: Path | None, mode: int = OWNERS) -> Iterator[IO[str]]:
     """A file that is put in its place at the end, if there was no error: until then nothing of it is there, nor after
-    an error, and only its owner can read it. None: standard output.
+    an error. None: standard output. `mode`: who can read it, of those whom the umask lets.
 
     Raises OSError.
     """
@@ -45,14 +47,13 @@ def written(path: Path | None) -> Iterator[IO[str]]:
         with _standard_output() as text:
             yield text
         return
-    name = f".{path.name}."
+    draft = path.with_name(f".{path.name}.{token_hex(4)}.part")
     with (
         told_of(path),
-        tempfile.NamedTemporaryFile(
-            "w", encoding=ENCODING, newline="", prefix=name, suffix=".part", dir=path.parent, delete=False
+        os.fdopen(
+            os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding=ENCODING, newline=""
         ) as file,
     ):
-        draft = Path(file.name)
         try:
             yield file
             file.flush()
